@@ -1,0 +1,50 @@
+# Everything a fresh checkout needs, with git, make and Python 3.11 or later alone.
+#   make demo    set up, then judge the embedded relay: TAP on standard output, exit 0
+#   make test    set up, then run every test of the project
+#   make check   set up, then lint and types
+#   make peers   set up two relays that others wrote, where a Python 3.12 or 3.13 is found
+
+# Each is the first that really runs: a version manager may leave commands on the PATH that do not.
+runs = for p in $(1); do "$$p" -c 'import sys; sys.exit(not $(2))' 2>/dev/null && { command -v "$$p"; break; }; done
+PYTHON ?= $(shell $(call runs,python3.11 python3 python3.12 python3.13 python,sys.version_info >= (3, 11)))
+PEERS_PYTHON ?= $(shell $(call runs,python3.13 python3.12 $$(ls -d "$$(pyenv root 2>/dev/null)"/versions/3.1[23].*/bin/python 2>/dev/null),(3, 12) <= sys.version_info < (3, 14)))
+VENV ?= .venv
+PEERS ?= .venv-peers
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: demo test check peers clean
+
+# A venv counts as made only when the stamp at its end is there: a broken attempt is made again from nothing.
+# Progress goes to standard error, since demo's standard output is TAP and nothing else.
+$(VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or later found; name one with PYTHON=" >&2; exit 1; }
+	@echo "setting up $(VENV) (once)" >&2
+	@rm -rf "$(VENV)"
+	@"$(PYTHON)" -m venv "$(VENV)" >&2
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' >&2
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --editable . --group dev >&2
+	@touch "$@"
+
+demo: $(VENV)/.installed
+	@"$(BIN)/moq-test-client" --relay embedded $(ARGS)
+
+test: $(VENV)/.installed
+	"$(BIN)/python" -m pytest $(ARGS)
+
+check: $(VENV)/.installed
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/mypy"
+
+$(PEERS)/.installed: tests/peers/requirements.txt
+	@test -n "$(PEERS_PYTHON)" || { echo "no Python 3.12 or 3.13 here: the outside relays cannot be installed" >&2; exit 1; }
+	@rm -rf "$(PEERS)"
+	@"$(PEERS_PYTHON)" -m venv "$(PEERS)" >&2
+	@"$(PEERS)/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/peers/requirements.txt >&2
+	@touch "$@"
+
+peers: $(PEERS)/.installed
+
+clean:
+	rm -rf "$(VENV)" "$(PEERS)" build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Tests of a MoQT relay: `pytest interop_tests --relay URL`."""

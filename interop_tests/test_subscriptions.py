@@ -1,0 +1,98 @@
+"""Subscriptions are routed to their publisher, or refused."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pytest_moqt import (
+    ClientSession,
+    KeyValues,
+    Parameter,
+    PublishNamespace,
+    RelayUnderTest,
+    RequestError,
+    RequestErrorCode,
+    RequestOk,
+    Subscribe,
+    SubscribeOk,
+)
+
+NAMESPACE = "moq-test/interop"
+NOWHERE = "nonexistent/namespace"
+TRACK = b"test-track"
+
+PUBLISHER_DELAY = 0.5
+"Seconds that the publisher starts after the subscriber, by the specification of the case."
+RENDEZVOUS_MS = 500
+"What the subscriber allows the relay to wait for a publisher."
+
+
+async def serve(publisher: ClientSession) -> None:
+    """Accept whatever the relay subscribes to."""
+    while True:
+        await publisher.reply(await publisher.receive(Subscribe), SubscribeOk(track_alias=1))
+
+
+@pytest.mark.interop("subscribe-error", timeout=2.0)
+@pytest.mark.spec("message-subscribe-req", "message-request-error", "message-subscribe-error")
+async def test_subscribe_error(relay: RelayUnderTest) -> None:
+    """A subscription to a track that nobody publishes is refused."""
+    async with relay.connect() as session:
+        await session.request(Subscribe(relay.namespace(NOWHERE), TRACK), expect=RequestError)
+
+
+@pytest.mark.interop("announce-subscribe", timeout=3.0)
+@pytest.mark.spec("message-pub-ns", "message-subscribe-req", "message-subscribe-ok")
+async def test_announce_subscribe(relay: RelayUnderTest) -> None:
+    """A subscription to an announced namespace is routed to its publisher."""
+    namespace = relay.namespace(NAMESPACE)
+    async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
+        await publisher.request(PublishNamespace(namespace), expect=RequestOk)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(subscriber.request(Subscribe(namespace, TRACK), expect=SubscribeOk))
+            forwarded = await publisher.receive(Subscribe)
+            await publisher.reply(forwarded, SubscribeOk(track_alias=1))
+
+        assert (forwarded.track_namespace, forwarded.track_name) == (namespace, TRACK)
+
+
+@pytest.mark.interop("subscribe-before-announce", timeout=3.5)
+@pytest.mark.spec(
+    "message-subscribe-req", "message-request-error", "message-subscribe-error", "message-pub-ns"
+)
+async def test_subscribe_before_announce(relay: RelayUnderTest) -> None:
+    """A subscription that comes before its publisher is answered, by OK or by an error."""
+    namespace = relay.namespace(NAMESPACE)
+    async with relay.connect("subscriber") as subscriber:
+        subscription = await subscriber.open(Subscribe(namespace, TRACK))
+        # Not a wait for something: the case is specified with this delay.
+        await asyncio.sleep(PUBLISHER_DELAY)
+        async with relay.connect("publisher") as publisher:
+            await publisher.request(PublishNamespace(namespace), expect=RequestOk)
+
+            serving = asyncio.create_task(serve(publisher))
+            answer = await subscriber.answer(subscription)
+            serving.cancel()
+
+        assert isinstance(answer, SubscribeOk | RequestError)
+
+
+@pytest.mark.interop("rendezvous-timeout", timeout=3.0, drafts=(18,))
+@pytest.mark.spec("rendezvous-timeout", "message-request-error")
+async def test_rendezvous_timeout(relay: RelayUnderTest) -> None:
+    """A subscription that allows the relay a time to find a publisher is refused when that time is over."""
+    subscription = Subscribe(
+        relay.namespace(NOWHERE), TRACK, KeyValues([(Parameter.RENDEZVOUS_TIMEOUT, RENDEZVOUS_MS)])
+    )
+    async with relay.connect("subscriber") as subscriber:
+        clock = asyncio.get_running_loop()
+        sent = clock.time()
+        answer = await subscriber.request(subscription, expect=RequestError)
+        waited_ms = (clock.time() - sent) * 1000
+
+    assert answer.code == RequestErrorCode.TIMEOUT
+    # A relay's clock may be a little ahead of ours; an answer at once is no rendezvous.
+    assert waited_ms >= RENDEZVOUS_MS * 0.8

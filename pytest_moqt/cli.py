@@ -1,0 +1,450 @@
+"""The command moq-test-client: flags and environment to a pytest run that writes TAP 14 to stdout.
+
+Rules:
+
+- What needs no run (`--list`, `--help`, unknown names, bad values) is answered without importing pytest
+  or a QUIC stack.
+- stdout has TAP and nothing else; stderr has one sentence for each problem, and with --verbose pytest's own
+  report, each line behind `# `, so that it reads as TAP's comments where both go to one log.
+- Nothing of the working directory, the home directory or pytest's environment variables has a say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, cast
+
+from pytest_moqt import catalog, options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TextIO
+
+    from pytest_moqt.stream import TapStream
+
+NAME = "moq-test-client"
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNSUPPORTED = 127
+"A case asked for by name that this client does not have (TEST-CLIENT-INTERFACE.md, exit codes)."
+
+NOT_SUPPORTED = "not supported by this client"
+
+UNUSED_PLUGINS = (
+    *("cacheprovider", "debugging", "doctest", "faulthandler", "junitxml", "legacypath", "pastebin"),
+    *("setuponly", "setupplan", "stepwise", "terminalprogress", "threadexception", "unittest"),
+    "unraisableexception",
+)
+"pytest's own plugins that a run here never uses: an eighth of its start-up, and files it would write."
+
+DESCRIPTION = "Judge a Media over QUIC (MoQT) relay. Writes TAP version 14 to standard output."
+EPILOG = f"""\
+cases (those of the interop runner's catalogue; all of them run by default):
+{"".join(f"  {identifier}{chr(10)}" for identifier in catalog.IDENTIFIERS)}
+environment (an argument comes first; an empty variable counts as not set):
+  RELAY_URL            --relay
+  TESTCASE             --test; several names with commas or spaces between
+  TLS_DISABLE_VERIFY   --tls-disable-verify, when 1, true or yes
+  VERBOSE              --verbose, likewise
+  MOQT_DRAFT, DRAFT, MOQT_VERSIONS
+                       --draft; the first that is set
+  SSL_CERT_FILE        --ca-file
+
+exit codes:
+  0    every case asked for passed; skipped cases count as passed
+  1    a case failed, or the run ended early
+  2    an argument cannot be used
+  127  a case was asked for by a name that is not known here
+
+examples:
+  {NAME} --relay moqt://relay.example:4443
+  {NAME} --relay https://relay.example/moq --draft 18 --test setup-only --test 'subscribe-*'
+  {NAME} --relay https://localhost:4443 --ca-file certs/cert.pem --junit-xml result.xml
+  {NAME} --relay embedded
+"""
+
+
+class UsageProblem(Exception):
+    """An argument or variable that cannot be used; the text is one sentence."""
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """argparse's own, but of a fixed width: to find out the terminal's it loads archive formats."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=100)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but a problem is one sentence."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]  # ours raises too, but a type of its own
+        raise UsageProblem(f"{message} (see {NAME} --help)")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog=NAME,
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "-r",
+        "--relay",
+        metavar="URL",
+        help=f"the relay: https:// for WebTransport, moqt:// for raw QUIC, or `{options.EMBEDDED}` for one "
+        f"of our own; default {options.DEFAULT_RELAY}",
+    )
+    add(
+        "-t",
+        "--test",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="run only this case, or those that a pattern such as 'announce-*' names; may be repeated",
+    )
+    add("-l", "--list", action="store_true", help="print the names of the cases, one a line")
+    add("-v", "--verbose", action="store_true", help="report progress and failures on standard error too")
+    add("--tls-disable-verify", action="store_true", help="accept any certificate")
+    add(
+        "--draft",
+        metavar="N",
+        help="offer only this draft (18, draft-18, moqt-18), or these, with commas between, the preferred "
+        "first; default all, newest first",
+    )
+    add(
+        "--transport",
+        metavar="NAME",
+        help=f"{', '.join(options.TRANSPORTS)}; auto, the default, follows the URL's scheme",
+    )
+    add("--ca-file", metavar="PEM", help="trust only the authorities in this file; default the system's")
+    add("--fixed-names", action="store_true", help="use the namespaces exactly as specified, for every run")
+    add("--subtests", action="store_true", help="write the steps of a case as TAP subtests")
+    add(
+        "--budget",
+        metavar="SECONDS",
+        help="time for the whole run, after which what remains fails; 0 for none, "
+        f"default {options.DEFAULT_BUDGET:g}",
+    )
+    add("--junit-xml", metavar="PATH", help="write a JUnit XML report there too")
+    add("-n", "--jobs", metavar="N", help="run N cases at a time (needs pytest-xdist)")
+    add("--version", action="store_true", help="print the version and exit")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments without the program; the process's own when None.
+
+    Returns:
+        The exit code.
+    """
+    parser = _parser()
+    try:
+        arguments = parser.parse_args(argv)
+        if arguments.list:
+            return _print("".join(f"{identifier}\n" for identifier in catalog.IDENTIFIERS))
+        if arguments.version:
+            import pytest_moqt
+
+            return _print(f"{NAME} {pytest_moqt.__version__}\n")
+        return _judge(arguments, os.environ)
+    except (UsageProblem, options.OptionError) as problem:
+        _say(str(problem))
+        return EXIT_USAGE
+
+
+def _print(text: str) -> int:
+    try:
+        os.write(1, text.encode())
+    except OSError:
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _say(sentence: str, fd: int = 2) -> None:
+    """One sentence on stderr, never shaped like a test point."""
+    from contextlib import suppress
+
+    from pytest_moqt.tap import printable
+
+    with suppress(OSError):  # Nobody listens; the exit code says it too.
+        os.write(fd, f"{NAME}: {printable(sentence, 1000)}\n".encode("utf-8", "backslashreplace"))
+
+
+def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    wanted = list(arguments.test)
+    if not wanted and (found := options.variable(environ, "TESTCASE")):
+        wanted = found[1].replace(",", " ").split()
+    cases, unknown = _select(wanted)
+    verbose = arguments.verbose
+    if not verbose and (found := options.variable(environ, "VERBOSE")):
+        verbose = options.truth(found[1], found[0])
+    run = options.resolve(
+        relay=arguments.relay,
+        draft=arguments.draft,
+        transport=arguments.transport,
+        ca_file=arguments.ca_file,
+        disable_verify=arguments.tls_disable_verify,
+        fixed_names=arguments.fixed_names,
+        default_relay=options.DEFAULT_RELAY,
+        environ=environ,
+    )
+    assert run is not None  # there is a default
+    if arguments.budget is not None:
+        options.seconds(arguments.budget, "--budget")
+    jobs = _jobs(arguments.jobs)
+    report = _report_path(arguments.junit_xml)
+    for name in unknown:
+        _say(_did_you_mean(name))
+
+    from pytest_moqt.stream import TapStream
+
+    try:
+        stream = TapStream(os.dup(1), [f"{NAME} {_version()}", f"Relay: {run.relay}"])
+    except OSError:
+        # Without a stdout there is nobody to tell.
+        return EXIT_FAILED
+    if not cases:
+        stream.plan([(name, name) for name in unknown])
+        for name in unknown:
+            stream.point(name, True, directive="SKIP", reason=NOT_SUPPORTED)
+        stream.end()
+        return EXIT_FAILED if stream.broken else EXIT_UNSUPPORTED
+
+    given = [
+        f"--relay={run.relay}",
+        f"--transport={run.transport}",
+        *([f"--draft={','.join(map(str, run.drafts))}"] if run.drafts_given else []),
+        *(["--tls-disable-verify"] if not run.verify else []),
+        *([f"--ca-file={os.path.abspath(run.ca_file)}"] if run.ca_file else []),
+        *(["--fixed-names"] if run.fixed_names else []),
+        *(["--subtests"] if arguments.subtests else []),
+        *([f"--budget={arguments.budget}"] if arguments.budget is not None else []),
+        *([f"--junit-xml={report}"] if report else []),
+        *jobs,
+    ]
+    code = _run(given, cases, unknown, stream, verbose)
+    return EXIT_UNSUPPORTED if unknown and stream.broken is None and not stream.bailed else code
+
+
+def _version() -> str:
+    import pytest_moqt
+
+    return str(pytest_moqt.__version__)
+
+
+def _select(wanted: Sequence[str]) -> tuple[list[catalog.Case], list[str]]:
+    """The cases that these names and patterns stand for, and the names that stand for none."""
+    if not wanted:
+        return list(catalog.CATALOG), []
+    from fnmatch import fnmatchcase
+
+    names: set[str] = set()
+    unknown: list[str] = []
+    for pattern in wanted:
+        matching = [name for name in catalog.IDENTIFIERS if name == pattern or fnmatchcase(name, pattern)]
+        names.update(matching)
+        if not matching and pattern not in unknown:
+            unknown.append(pattern)
+    return [case for case in catalog.CATALOG if case.identifier in names], unknown
+
+
+def _did_you_mean(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, catalog.IDENTIFIERS, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"the cases are {', '.join(catalog.IDENTIFIERS)}"
+    return f"no case is called {name!r}: {hint}"
+
+
+def _jobs(text: str | None) -> list[str]:
+    if text is None:
+        return []
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 64):
+        raise UsageProblem(f"--jobs is {text!r}: use a number from 1 to 64")
+    if int(text) == 1:
+        return []
+    from importlib.util import find_spec
+
+    if find_spec("xdist") is None:
+        raise UsageProblem("--jobs needs pytest-xdist: pip install 'pytest-moqt[xdist]'")
+    return ["-p", "xdist.plugin", "-p", "xdist.looponfail", "-n", text]
+
+
+def _report_path(text: str | None) -> str:
+    if not text:
+        return ""
+    path = os.path.abspath(text)
+    directory = os.path.dirname(path)
+    if os.path.isdir(path) or not os.path.isdir(directory) or not os.access(directory, os.W_OK):
+        raise UsageProblem(f"--junit-xml is {text!r}: use a path in a directory that can be written to")
+    return path
+
+
+def _run(
+    given: list[str],
+    cases: Sequence[catalog.Case],
+    unknown: Sequence[str],
+    stream: TapStream,
+    verbose: bool,
+) -> int:
+    """Let pytest run the cases, with descriptors and signals arranged so that stdout stays a document."""
+    stream.plan([(case.identifier, case.identifier) for case in cases])
+    stderr = os.dup(2)
+    sink = _Sink(stderr if verbose else None)
+    null = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, 2):
+        # What a library prints past Python's own files; pytest shows it with a failing case.
+        os.dup2(null, fd)
+    # All of a file that is used here; both are annotated as real ones.
+    sys.stdout = sys.stderr = cast("TextIO", sink)
+    try:
+        problem, code = _call_pytest(given, cases, unknown, stream, verbose, sink)
+    finally:
+        sink.close()
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
+    if stream.broken is not None:
+        if not isinstance(stream.broken, BrokenPipeError):
+            _say(f"standard output cannot be written to: {stream.broken.strerror}", stderr)
+        return EXIT_FAILED
+    if problem:
+        _say(problem, stderr)
+    return code
+
+
+def _call_pytest(
+    given: list[str],
+    cases: Sequence[catalog.Case],
+    unknown: Sequence[str],
+    stream: TapStream,
+    verbose: bool,
+    sink: _Sink,
+) -> tuple[str, int]:
+    """Run pytest; returns what to say on stderr, and the exit code."""
+    restore = _interruptible(stream)
+    try:
+        for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+            del os.environ[name]
+        # Inherited by the worker processes of pytest-xdist.
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        tests = os.path.join(home, "interop_tests")
+        if not os.path.isdir(tests):
+            stream.break_off("the interop_tests package is missing", {"message": "it is not installed"})
+            return f"the interop_tests package is missing beside {os.path.dirname(__file__)}", EXIT_FAILED
+        try:
+            os.getcwd()
+        except OSError:
+            # pytest asks for it, and the directory may be gone.
+            os.chdir(tests)
+
+        import pytest
+
+        from pytest_moqt.reporter import Command
+
+        command = Command(stream, unknown, restore)
+        junit = any(entry.startswith("--junit-xml") for entry in given)
+        arguments = [
+            *("-c", os.path.join(os.path.dirname(os.path.abspath(__file__)), "client.ini")),
+            *("--rootdir", home, "--confcutdir", tests),
+            *("-p", "pytest_asyncio.plugin", "-p", "pytest_moqt.plugin"),
+            *(f"-pno:{name}" for name in UNUSED_PLUGINS if not (junit and name == "junitxml")),
+            *("--tap14", "--color=no", "-W", "ignore"),
+            *(("-v", "-ra") if verbose else ("-q", "-q", "--no-header", "--no-summary")),
+            # Source lines cost as much as the case, and here nobody reads them.
+            f"--tb={'short' if verbose or junit else 'line'}",
+            *given,
+            *(f"{os.path.join(tests, case.module)}.py::{case.function}" for case in cases),
+        ]
+        code = int(pytest.main(arguments, plugins=[command]))
+    except KeyboardInterrupt:
+        stream.break_off("interrupted by SIGINT", {"message": "interrupted by SIGINT", "cause": "internal"})
+        return "interrupted by SIGINT", EXIT_FAILED
+    except Exception as error:
+        reason = f"internal error: {type(error).__name__}: {error}"
+        stream.break_off(reason, {"message": reason, "cause": "internal"})
+        return reason, EXIT_FAILED
+    finally:
+        restore()
+    if not stream.ended:
+        # pytest gave up before the reporter could begin: its last line says why.
+        reason = f"internal error: {sink.last_line or f'pytest ended with {code}'}"
+        stream.break_off(reason, {"message": reason, "cause": "internal"})
+        return reason, EXIT_FAILED
+    return command.problem, EXIT_OK if code == 0 else EXIT_FAILED
+
+
+def _interruptible(stream: TapStream) -> Callable[[], None]:
+    """End the document at a signal that comes before the reporter listens to them.
+
+    Process 1 of a container is not ended by a signal that it has no handler for.
+    """
+    import signal
+
+    def end(number: int, _frame: object) -> None:
+        reason = f"interrupted by {signal.Signals(number).name}"
+        stream.break_off(reason, {"message": reason, "cause": "internal"})
+        os._exit(EXIT_FAILED)
+
+    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        while previous:
+            number, handler = previous.popitem()
+            if signal.getsignal(number) is end:
+                signal.signal(number, handler)
+
+    return restore
+
+
+class _Sink:
+    """Takes what is printed during a run: to `fd`, each line behind `# `, or nowhere."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+        self._rest = ""
+        self.last_line = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._line(line.rsplit("\r", 1)[-1])
+        return len(text)
+
+    def _line(self, line: str) -> None:
+        if line.strip():
+            self.last_line = line.strip()
+        if self._fd is not None:
+            try:
+                os.write(self._fd, f"# {line}".rstrip().encode(self.encoding, self.errors) + b"\n")
+            except OSError:
+                self._fd = None
+
+    def writelines(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Whole lines only: a part of one would lack its `# `."""
+
+    def close(self) -> None:
+        """Write what came without a line end."""
+        if self._rest:
+            self.write("\n")
+        self._fd = None
+
+    def isatty(self) -> bool:
+        return False

@@ -1,0 +1,53 @@
+"""What the relay did that fails a case: one exception, with all that a report says of it.
+
+The causes: transport, tls, alpn, webtransport, setup, rejected, wrong-message, malformed, timeout,
+closed, reset, data, internal.
+"""
+
+from __future__ import annotations
+
+
+class CaseFailure(Exception):
+    """The relay did not do what the case needs.
+
+    Attributes:
+        cause: One of the causes above.
+        expected: What was awaited, in the wire names of the draft in use.
+        received: What came instead; `timeout` when nothing did.
+        spec: The anchor of the section in question, if it is not one that the case cites.
+        connection_id: Of the connection in question, lower-case hex, where no session came about.
+        facts: What is known of a session that did not come about (see `ClientSession.facts`).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cause: str,
+        expected: str,
+        received: str,
+        spec: str | None = None,
+        facts: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.expected = expected
+        self.received = received
+        self.spec = spec
+        self.facts = facts or {}
+
+
+class SetupError(CaseFailure):
+    """The connection came about, the session did not: SETUP did not come, or cannot be accepted."""
+
+
+class UnexpectedReply(CaseFailure):
+    """A request was answered, but not as the case needs."""
+
+
+class SessionEnded(CaseFailure):
+    """The session ended before what was awaited came."""
+
+
+class RequestAbandoned(CaseFailure):
+    """The relay abandoned a request's stream instead of answering."""

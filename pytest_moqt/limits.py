@@ -1,0 +1,220 @@
+"""How long a case may take, and what ends it when it will not end.
+
+Three layers, each for what the one above cannot end:
+
+1. The case runs in a task of its own, which is cancelled when its time is up; swallowing the
+   cancellation does not help it, and what it awaited at that moment is in the failure.
+2. A case that blocks the event loop is interrupted by an alarm, in the main thread.
+3. `Watchdog`, a thread, ends the whole run when nothing else can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from types import FrameType
+from typing import Any
+
+from pytest_moqt.client.failures import CaseFailure
+
+CONNECT_SECONDS = 2.0
+"For the connection and SETUP together, where the specification gives a case no time for them."
+GRACE_SECONDS = 0.5
+"What a cancelled case may take to close its sessions; the run does not wait longer."
+ALARM_SECONDS = 1.0
+"How long after its limit a case that blocks the event loop is interrupted."
+CANCELLATIONS = 3
+"How often a case is cancelled before its coroutine is thrown away."
+
+
+class CaseTimeout(CaseFailure):
+    """A case had used up its time."""
+
+    def __init__(self, message: str, *, expected: str) -> None:
+        super().__init__(message, cause="timeout", expected=expected, received="timeout")
+
+
+class BudgetUsedUp(CaseFailure):
+    """The run had used up its time before the case could begin."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"run budget of {seconds:g} s used up",
+            cause="timeout",
+            expected="the case to run",
+            received="run budget used up",
+        )
+
+
+class Limit:
+    """The clock of one case.
+
+    Attributes:
+        seconds: The time it has.
+        after_sending: Whether that counts from our first request; connecting then has a limit of its own.
+    """
+
+    def __init__(self, seconds: float, *, after_sending: bool = False) -> None:
+        self.seconds = seconds
+        self.after_sending = after_sending
+        self._sent = False
+        self._deadline: float | None = None
+
+    def start(self) -> None:
+        """The case begins now."""
+        self._deadline = time.monotonic() + (CONNECT_SECONDS if self.after_sending else self.seconds)
+
+    def request_sent(self) -> None:
+        """Our first request was sent now."""
+        if self.after_sending and not self._sent and self._deadline is not None:
+            self._deadline = time.monotonic() + self.seconds
+        self._sent = True
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds left; None before the start, negative after the end."""
+        return None if self._deadline is None else self._deadline - time.monotonic()
+
+    def exceeded(self, moment: float) -> bool:
+        """Whether the time was up at `moment` (of `time.monotonic`)."""
+        return self._deadline is not None and moment > self._deadline
+
+    def timeout(self, awaited: list[str], note: str = "") -> CaseTimeout:
+        """The failure of a case whose time is up while it awaited these."""
+        expected = "; ".join(awaited) or "the case to end"
+        if self.after_sending and not self._sent:
+            when = f"{CONNECT_SECONDS * 1000:.0f} ms, before any request was sent"
+        else:
+            since = " after the first request" if self.after_sending else ""
+            when = f"{self.seconds * 1000:.0f} ms{since}"
+        what = f"still waiting for {expected}" if awaited else "the case was still running"
+        return CaseTimeout(f"no end within {when}: {what}{note}", expected=expected)
+
+
+async def run_within(
+    limit: Limit, case: Callable[[], Coroutine[Any, Any, None]], awaited: Callable[[], list[str]]
+) -> None:
+    """Run a case to its end or to that of its time.
+
+    Args:
+        limit: Its clock, started here.
+        case: Gives its coroutine.
+        awaited: Says what is being waited for, when asked at the end of the time.
+
+    Raises:
+        CaseTimeout: Its time was up, whatever the case then did.
+    """
+    __tracebackhide__ = True
+    coroutine = case()
+    task = asyncio.get_running_loop().create_task(coroutine)
+    ended_at: list[float] = []
+    task.add_done_callback(lambda _: ended_at.append(time.monotonic()))
+    limit.start()
+    with _alarm(limit, awaited):
+        try:
+            while not task.done() and (left := limit.remaining or 0.0) > 0:
+                await asyncio.wait({task}, timeout=left)
+        except asyncio.CancelledError:
+            await _stop(task, coroutine)
+            raise
+    if not task.done():
+        failure = limit.timeout(awaited())
+        if not await _stop(task, coroutine):
+            failure = limit.timeout(failure.expected.split("; "), "; it did not end when it was cancelled")
+        raise failure
+    task.result()
+    if limit.exceeded(ended_at[0] if ended_at else time.monotonic()):
+        raise limit.timeout([], "; it came back too late, after blocking the event loop or being cancelled")
+
+
+async def _stop(task: asyncio.Task[None], coroutine: Coroutine[Any, Any, None]) -> bool:
+    """Cancel a case; False when it had to be thrown away."""
+    for _ in range(CANCELLATIONS):
+        task.cancel()
+        await asyncio.wait({task}, timeout=GRACE_SECONDS)
+        if task.done():
+            with contextlib.suppress(BaseException):
+                # Asked for, so that asyncio does not report it as never retrieved.
+                task.exception()
+            return True
+    # Otherwise the task would run on inside later cases, and hold up the end of the loop.
+    with contextlib.suppress(BaseException):
+        coroutine.close()
+    task.cancel()
+    await asyncio.wait({task}, timeout=GRACE_SECONDS)
+    return False
+
+
+@contextlib.contextmanager
+def _alarm(limit: Limit, awaited: Callable[[], list[str]]) -> Iterator[None]:
+    """Interrupt the main thread some time after the limit, unless this is left before.
+
+    While a case blocks the loop, no timer of the loop can fire; a signal still can.
+    """
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        left = limit.remaining
+        if (left is not None and left > 0) or _debugging():
+            return
+        raise limit.timeout(awaited(), "; it blocked the event loop")
+
+    usable = (
+        threading.current_thread() is threading.main_thread()
+        and hasattr(signal, "setitimer")
+        # Somebody else's alarm, such as pytest-timeout's, is left alone.
+        and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    )
+    if not usable:
+        yield
+        return
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, (limit.remaining or 0.0) + ALARM_SECONDS, ALARM_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _debugging() -> bool:
+    """Whether a person is looking at the case in a debugger."""
+    trace = sys.gettrace()
+    module = getattr(trace, "__module__", None) or type(trace).__module__
+    return module.split(".")[0] in ("bdb", "pdb", "pydevd", "_pydevd_bundle", "debugpy")
+
+
+class Watchdog:
+    """Calls `action`, in a thread of its own, when nobody has stopped it in time."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+        # Its `put` may be called by a signal handler that interrupted another `put`.
+        self._orders: queue.SimpleQueue[float | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="moqt-watchdog", daemon=True).start()
+
+    def within(self, seconds: float) -> None:
+        """Act in that many seconds, unless an earlier deadline stands; may be called in a signal handler."""
+        self._orders.put(time.monotonic() + seconds)
+
+    def stop(self) -> None:
+        """There is nothing left to end."""
+        self._orders.put(None)
+
+    def _run(self) -> None:
+        deadline: float | None = None
+        while True:
+            try:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                order = self._orders.get(timeout=left)
+            except queue.Empty:
+                self._action()
+                return
+            if order is None:
+                return
+            deadline = order if deadline is None else min(deadline, order)

@@ -1,0 +1,513 @@
+"""pytest's hooks: options, marks, names, limits, and the TAP report; what they call is loaded when needed.
+
+Rules:
+
+- Projects that have this installed and do not use it notice nothing: without `--relay` or RELAY_URL no
+  test is touched, and with RELAY_URL only tests marked `interop` or `spec` are.
+- An `interop` test is known by its case's name everywhere: in output, node ids, `-k` and reports.
+- Tests of ours run on one event loop, and against a clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import wraps
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_moqt import catalog
+from pytest_moqt import options as run_options
+
+if TYPE_CHECKING:
+    from pytest_moqt.limits import Limit
+    from pytest_moqt.reporter import Command, Reporter
+    from pytest_moqt.target import RelayUnderTest, Target
+
+OURS = ("interop", "spec")
+"The marks of a test of a relay."
+
+
+class RunningCase:
+    """What is known of one of our tests while it runs."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        from pytest_moqt.limits import Limit
+
+        mark = item.get_closest_marker("interop")
+        details = {} if mark is None else mark.kwargs
+        self.identifier: str | None = None if mark is None else str(mark.args[0])
+        seconds = float(details.get("timeout", catalog.DEFAULT_SECONDS))
+        self.after_sending = bool(details.get("after_sending", False))
+        self.drafts: tuple[int, ...] = tuple(details.get("drafts", ()))
+        self.revision = int(details.get("revision", 1))
+        self.anchors = [str(anchor) for mark in item.iter_markers("spec") for anchor in mark.args]
+        self.limit: Limit = Limit(seconds, after_sending=self.after_sending)
+        self.relay: RelayUnderTest | None = None
+        self.failed = False
+
+
+CASE: pytest.StashKey[RunningCase] = pytest.StashKey()
+TARGET: pytest.StashKey[Target] = pytest.StashKey()
+OPTIONS: pytest.StashKey[run_options.RunOptions | None] = pytest.StashKey()
+DEADLINE: pytest.StashKey[float] = pytest.StashKey()
+"When the run's budget is used up, in seconds of `time.time`, which worker processes share."
+TAP_FD: pytest.StashKey[int] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """A group of our own in `pytest --help`."""
+    # Loaded by its entry point and by `-p` too, it would be registered under two names, which is an error.
+    own_name = pluginmanager.get_name(sys.modules[__name__])
+    for name in ("moqt", __name__):
+        if own_name is not None and own_name != name:
+            pluginmanager.set_blocked(name)
+
+    group = parser.getgroup("moqt", "MoQT relays (pytest-moqt)")
+    add = group.addoption
+    add(
+        "--relay",
+        metavar="URL",
+        dest="moqt_relay",
+        help="The relay to judge: https://HOST:PORT/PATH (WebTransport), moqt://HOST:PORT/PATH (raw QUIC), "
+        "or `embedded` for one of our own. Env: RELAY_URL.",
+    )
+    add(
+        "--draft",
+        metavar="N",
+        dest="moqt_draft",
+        help="Offer only this draft (18, draft-18, moqt-18), or these, with commas between, the preferred "
+        "first. Default: all, newest first. Env: MOQT_DRAFT, DRAFT, MOQT_VERSIONS.",
+    )
+    add(
+        "--transport",
+        metavar="NAME",
+        dest="moqt_transport",
+        help="quic or webtransport, whatever the URL's scheme; auto (default) follows it.",
+    )
+    add(
+        "--ca-file",
+        metavar="PEM",
+        dest="moqt_ca_file",
+        help="Trust only the authorities in this file. Env: SSL_CERT_FILE.",
+    )
+    add(
+        "--tls-disable-verify",
+        action="store_true",
+        dest="moqt_tls_disable_verify",
+        help="Accept any certificate. Env: TLS_DISABLE_VERIFY=1.",
+    )
+    add(
+        "--tap14",
+        action="store_true",
+        dest="moqt_tap14",
+        help="Write TAP version 14 to stdout, and everything else to stderr.",
+    )
+    add(
+        "--subtests",
+        action="store_true",
+        dest="moqt_subtests",
+        help="With --tap14: steps as TAP subtests, instead of a list in each point's diagnostics.",
+    )
+    add(
+        "--fixed-names",
+        action="store_true",
+        dest="moqt_fixed_names",
+        help="Use the namespaces exactly as specified, without a part that is unique to the case.",
+    )
+    add(
+        "--budget",
+        metavar="SECONDS",
+        dest="moqt_budget",
+        help="After this time the cases that remain fail without being run; 0 is no limit. "
+        f"Default: {run_options.DEFAULT_BUDGET:g} with --tap14, else 0.",
+    )
+
+
+def _given(config: pytest.Config, name: str) -> Any:
+    return getattr(config.option, f"moqt_{name}", None)
+
+
+def _stands_aside(config: pytest.Config) -> bool:
+    """Whether pytest is asked for something other than running tests."""
+    names = (
+        "help",
+        "version",
+        "collectonly",
+        "showfixtures",
+        "show_fixtures_per_test",
+        "markers",
+        "cacheshow",
+    )
+    return any(getattr(config.known_args_namespace, name, False) for name in names)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
+    """With --tap14: keep stdout for the document."""
+    if (
+        getattr(early_config.known_args_namespace, "moqt_tap14", False)
+        and _command(early_config) is None
+        and not _is_worker(early_config)
+        and "PYTEST_XDIST_WORKER" not in os.environ
+        and not _stands_aside(early_config)
+    ):
+        # Before pytest keeps its own copies of the descriptors: from here on, whatever writes to stdout
+        # (prints, other plugins, C code) writes to stderr, and only the report has stdout.
+        sys.stdout.flush()
+        early_config.stash[TAP_FD] = os.dup(1)
+        os.dup2(2, 1)
+    return (yield)
+
+
+def _command(config: pytest.Config) -> Command | None:
+    """The command that started this run, if it was not pytest's own."""
+    command: Command | None = config.pluginmanager.get_plugin("moqt-command")
+    return command
+
+
+def _options(config: pytest.Config) -> run_options.RunOptions | None:
+    """What the run was asked to do; None when there is no relay to judge.
+
+    Raises:
+        UsageError: A value cannot be used.
+    """
+    if OPTIONS not in config.stash:
+        try:
+            config.stash[OPTIONS] = run_options.resolve(
+                relay=_given(config, "relay"),
+                draft=_given(config, "draft"),
+                transport=_given(config, "transport"),
+                ca_file=_given(config, "ca_file"),
+                disable_verify=bool(_given(config, "tls_disable_verify")),
+                fixed_names=bool(_given(config, "fixed_names")),
+            )
+        except run_options.OptionError as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[OPTIONS]
+
+
+def _budget(config: pytest.Config) -> float | None:
+    """Seconds that the run may take."""
+    given = _given(config, "budget")
+    if given:
+        try:
+            return run_options.seconds(given, "--budget")
+        except run_options.OptionError as error:
+            raise pytest.UsageError(str(error)) from None
+    return run_options.DEFAULT_BUDGET if _given(config, "tap14") else None
+
+
+def _relay_configured(config: pytest.Config) -> bool:
+    return bool(_given(config, "relay") or run_options.variable(os.environ, "RELAY_URL"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Marks, options asked for, fixtures and the reporter."""
+    add = config.addinivalue_line
+    add(
+        "markers",
+        "interop(identifier, timeout=5.0, after_sending=False, drafts=(), revision=1): a case of a relay "
+        "under its fixed name; timeout in seconds, from our first request with after_sending (pytest-moqt)",
+    )
+    add("markers", "spec(*anchors): the sections of the MoQT draft that a test judges (pytest-moqt)")
+    if config.getoption("help", False) or config.getoption("version", False):
+        return
+    if _given(config, "relay"):
+        # What was asked for here is refused here; the environment may mean somebody else.
+        _options(config)
+    budget = _budget(config)
+    if _is_worker(config):
+        deadline = config.workerinput.get("moqt_deadline")  # type: ignore[attr-defined]
+    else:
+        deadline = None if budget is None else time.time() + budget
+    if deadline is not None:
+        config.stash[DEADLINE] = deadline
+    if _relay_configured(config):
+        from pytest_moqt import fixtures
+
+        config.pluginmanager.register(fixtures, "moqt-fixtures")
+        config.args[:] = [_function_id(arg) for arg in config.args]
+    else:
+        config.pluginmanager.register(_NoRelay(), "moqt-no-relay")
+    if _given(config, "tap14") and not _is_worker(config) and not _stands_aside(config):
+        config.pluginmanager.register(_reporter(config, budget), "moqt-reporter")
+
+
+def _reporter(config: pytest.Config, budget: float | None) -> Reporter:
+    from pytest_moqt.reporter import Reporter
+    from pytest_moqt.stream import TapStream
+
+    command = _command(config)
+    stream = TapStream(config.stash[TAP_FD]) if command is None else command.stream
+    return Reporter(config, stream, command, budget)
+
+
+class _NoRelay:
+    """Says what is missing to a test that asks for the relay when none was named."""
+
+    @pytest.fixture
+    def relay(self) -> None:
+        """The relay under test (needs --relay URL or RELAY_URL)."""
+        pytest.fail("which relay? Give --relay URL, or set RELAY_URL", pytrace=False)
+
+
+def _function_id(arg: str) -> str:
+    """A node id that names a case (`…::setup-only`), as the one of its function, which pytest collects."""
+    path, separator, name = arg.rpartition("::")
+    if separator and ("-" in name or name in catalog.IDENTIFIERS) and re.fullmatch(r"[a-z0-9-]+", name):
+        return f"{path}::test_{name.replace('-', '_')}"
+    return arg
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker process of pytest-xdist shares the run's deadline."""
+    if DEADLINE in node.config.stash:
+        node.workerinput["moqt_deadline"] = node.config.stash[DEADLINE]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Which relay the run judges."""
+    if not _given(config, "relay"):
+        return []
+    options = _options(config)
+    assert options is not None
+    offered = ", ".join(f"draft-{number}" for number in options.drafts)
+    return [f"moqt: {options.relay}, {options.transport} transport, offering {offered}, {options.tls}"]
+
+
+def _marks(obj: object) -> Iterator[pytest.Mark]:
+    marks = getattr(obj, "pytestmark", None)
+    yield from marks if isinstance(marks, list) else ()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> None:
+    """Put coroutine functions of ours on the one event loop of the run, whatever the project's settings."""
+    if not inspect.iscoroutinefunction(obj):
+        return
+    own = {mark.name for mark in _marks(obj)}
+    inherited = any(collector.get_closest_marker(name) for name in OURS)
+    if (own.intersection(OURS) or inherited) and "asyncio" not in own:
+        pytest.mark.asyncio(loop_scope="session")(obj)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Name our tests, put them in order, and give each its clock."""
+    ours = [item for item in items if any(item.get_closest_marker(name) for name in OURS)]
+    if not ours:
+        return
+    if not config.option.collectonly:
+        options = _options(config)
+        if options is None:
+            raise pytest.UsageError(
+                f"{ours[0].nodeid.partition('::')[0]} holds tests of a relay, but none is named: "
+                "give --relay URL, or set RELAY_URL"
+            )
+        from pytest_moqt.target import Target
+
+        config.stash[TARGET] = Target(options)
+    for item in ours:
+        _name(item)
+        case = item.stash[CASE] = RunningCase(item)
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = _within_limit(item.obj, case, full_trace=config.option.fulltrace)
+    _sort(items)
+
+
+def _name(item: pytest.Item) -> None:
+    """Give an `interop` test the name of its case.
+
+    Raises:
+        UsageError: The mark names none, or none that can stand in a report.
+    """
+    mark = item.get_closest_marker("interop")
+    if mark is None:
+        return
+    identifier = mark.args[0] if mark.args else None
+    if not isinstance(identifier, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", identifier):
+        raise pytest.UsageError(
+            f"{item.nodeid}: @pytest.mark.interop takes the name of the case, of small letters, digits and "
+            f"hyphens, such as 'setup-only'; it has {identifier!r}"
+        )
+    parameters = f"[{item.callspec.id}]" if hasattr(item, "callspec") else ""
+    parent, _, _ = item.nodeid.rpartition("::")
+    item.name = identifier + parameters
+    node_id = f"{parent}::{item.name}"
+    # pytest has no public way to rename an item, and reports, --lf and JUnit all go by the node id: a text
+    # up to pytest 9.1, a value that has a text since.
+    structured = getattr(item, "id", None)
+    if structured is None:
+        setattr(item, "_nodeid", node_id)  # noqa: B010  # unknown to the types of newer versions
+    else:
+        setattr(item, "_id", type(structured).parse(node_id))  # noqa: B010  # the same for older ones
+
+
+def _sort(items: list[pytest.Item]) -> None:
+    """Put the cases of the catalogue in its order, in the places that they have."""
+
+    def rank(item: pytest.Item) -> int | None:
+        case = item.stash.get(CASE, None)
+        known = case is not None and case.identifier in catalog.IDENTIFIERS
+        return catalog.IDENTIFIERS.index(case.identifier) if known and case and case.identifier else None
+
+    places = [place for place, item in enumerate(items) if rank(item) is not None]
+    ranked = sorted((items[place] for place in places), key=lambda item: rank(item) or 0)
+    for place, item in zip(places, ranked, strict=True):
+        items[place] = item
+
+
+def _within_limit(function: Callable[..., Any], case: RunningCase, *, full_trace: bool) -> Callable[..., Any]:
+    from pytest_moqt.client.errors import ConnectError
+    from pytest_moqt.client.failures import CaseFailure
+    from pytest_moqt.limits import run_within
+
+    @wraps(function)
+    async def limited(*args: Any, **kwargs: Any) -> None:
+        __tracebackhide__ = True
+        awaited = case.relay.awaited if case.relay is not None else list
+        try:
+            await run_within(case.limit, lambda: function(*args, **kwargs), awaited)
+        except (CaseFailure, ConnectError) as failure:
+            if not full_trace:
+                # Its text says all; where in the client it was raised is nobody's business.
+                failure.with_traceback(_up_to(function.__code__.co_filename, failure.__traceback__))
+            raise
+
+    return limited
+
+
+def _up_to(filename: str, traceback: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that ends with the last frame of that file; all of it when it has none."""
+    frames = []
+    while traceback is not None:
+        frames.append(traceback)
+        traceback = traceback.tb_next
+    kept: TracebackType | None = None
+    for frame in reversed(frames):
+        if kept is not None or frame.tb_frame.f_code.co_filename == filename:
+            kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return kept or (frames[0] if frames else None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail what comes after the end of the run's time."""
+    deadline = item.config.stash.get(DEADLINE, None)
+    if deadline is not None and time.time() >= deadline:
+        from pytest_moqt.limits import BudgetUsedUp
+
+        raise BudgetUsedUp(_budget(item.config) or 0.0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put the diagnosis and the facts of the sessions in the report."""
+    report = yield
+    case = item.stash.get(CASE, None)
+    if case is None and not _given(item.config, "tap14"):
+        return report
+    if report.failed and call.excinfo is not None:
+        if case is not None:
+            case.failed = True
+        # Attributes of a report travel with it from a worker process.
+        failure = vars(report)["moqt_failure"] = _failure(item, call.excinfo, case)
+        stop = failure.get("bail_out")
+        if stop:
+            # The other cases would only meet the same again.
+            item.session.shouldfail = str(stop)
+        if case is not None:
+            report.sections.append(("MoQT", _explained(failure)))
+    if case is not None:
+        facts = vars(report)["moqt_case"] = _facts(item, case)
+        if report.when == "call" or (report.when == "setup" and not report.passed):
+            item.user_properties.extend(_properties(facts))
+            report.user_properties = list(item.user_properties)
+    return report
+
+
+def _failure(
+    item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException], case: RunningCase | None
+) -> dict[str, Any]:
+    from pytest_moqt.diagnosis import citations, diagnose
+
+    statement = ""
+    if isinstance(excinfo.value, AssertionError):
+        # Whatever pytest meets while it looks for the source: the line is a comfort, not the verdict.
+        with contextlib.suppress(Exception):
+            statement = str(excinfo.traceback[-1].statement)
+    values = diagnose(excinfo.value, statement)
+    anchors = [values["spec"]] if "spec" in values else ([] if case is None else case.anchors)
+    target = item.config.stash.get(TARGET, None)
+    draft = None if target is None or target.draft is None else target.draft.number
+    values.update(citations(anchors, draft))
+    if case is not None and case.relay is not None:
+        journals = case.relay.journals()
+        if any(journals.values()):
+            values["journal"] = journals
+    return values
+
+
+def _explained(failure: dict[str, Any]) -> str:
+    """A failure as a section of pytest's own report."""
+    names = ("expected", "received", "cause", "spec", "spec_url")
+    return "\n".join(f"{name}: {failure[name]}" for name in names if failure.get(name))
+
+
+def _facts(item: pytest.Item, case: RunningCase) -> dict[str, Any]:
+    """What the report says of the case and its sessions, whatever its verdict."""
+    target = item.config.stash[TARGET]
+    facts: dict[str, Any] = {"identifier": case.identifier, "revision": case.revision, **target.facts()}
+    if case.relay is not None:
+        facts["sessions"] = {role: dict(known) for role, known in case.relay.records.items()}
+    return facts
+
+
+def _properties(facts: dict[str, Any]) -> list[tuple[str, object]]:
+    """The facts as flat properties, for JUnit XML."""
+    properties: list[tuple[str, object]] = [
+        (name, facts[name]) for name in ("draft", "transport") if name in facts
+    ]
+    properties += connection_ids(facts.get("sessions", {})).items()
+    return properties
+
+
+def connection_ids(sessions: dict[str, dict[str, str]]) -> dict[str, str]:
+    """`connection_id` of an only session, `<role>_connection_id` of several, as far as they are known."""
+    key = "quic_initial_destination_connection_id"
+    known = {role: facts[key] for role, facts in sessions.items() if key in facts}
+    if len(sessions) == 1:
+        return dict.fromkeys(["connection_id"] if known else [], *known.values())
+    return {f"{role}_connection_id": connection_id for role, connection_id in known.items()}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the embedded relay."""
+    target = config.stash.get(TARGET, None)
+    if target is not None:
+        target.stop()
+
+
+def planned_names(node_ids: Sequence[str]) -> list[str]:
+    """The description of each point: the name of a case, else the whole node id."""
+    names = []
+    for node_id in node_ids:
+        name = node_id.rpartition("::")[2]
+        names.append(name if re.fullmatch(r"[a-z0-9-]+(\[.*\])?", name) else node_id)
+    return names

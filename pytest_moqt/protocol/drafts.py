@@ -1,0 +1,211 @@
+"""One row per draft: what differs between drafts and is not the layout of one message.
+
+Source: the drafts' sections on session initialisation, key-value pairs, data streams and request ids;
+section numbers are beside each field. A newer draft starts as a row here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pytest_moqt.protocol.varint import QUIC_VARINT, VI64, IntegerCoding
+
+
+class Topology(Enum):
+    """How a draft uses streams (`session-init`)."""
+
+    SINGLE_CONTROL_STREAM = "one bidirectional control stream carries all requests"
+    REQUEST_STREAMS = "a pair of unidirectional control streams, one bidirectional stream per request"
+
+
+class FetchCoding(Enum):
+    """How a draft writes the objects of a FETCH stream (`fetch-header`)."""
+
+    EXPLICIT = "every field in every object"
+    FLAGS_ABSOLUTE = "flags, absolute ids"
+    FLAGS_DELTA = "flags, ids as differences"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a session must know of its draft."""
+
+    number: int
+    alpn: str
+    "ALPN over raw QUIC (`native-quic`)."
+    wt_protocol: str | None
+    "WebTransport sub-protocol (`webtransport`); None: the draft is offered by offering none."
+    version_code: int | None
+    "The number in CLIENT_SETUP's list, where the draft has one; 0xff000000 + draft."
+    integers: IntegerCoding
+    topology: Topology
+    delta_types: bool
+    "Key-value types are written as differences from the one before (16 on)."
+    counted_options: bool
+    "SETUP counts its options; otherwise they end with the message (17 on)."
+    parity_parameters: bool
+    "A message parameter's value is written by its type's parity, so unknown ones can be skipped (up to 16)."
+    unknown_parameters_close: bool
+    "An unknown message parameter ends the session (16 on); otherwise it is ignored."
+    parameter_scope_closes: bool
+    "A known parameter in a message it is not defined for ends the session (17 on)."
+    replies_carry_request_id: bool
+    request_id_credit: bool
+    "MAX_REQUEST_ID limits request ids (up to 16); otherwise stream limits do."
+    min_namespace_fields: int
+    min_prefix_fields: int
+    empty_namespace_fields: bool
+    "A field of a namespace may be empty (up to 15)."
+    subgroup_flags: int
+    "Legal bits of a SUBGROUP_HEADER type beside 0x10 (`subgroup-header`)."
+    datagram_flags: int
+    "Legal bits of an OBJECT_DATAGRAM type (`object-datagram`)."
+    zero_object_id_with_status: bool
+    "A status datagram may leave its object id out (15 on)."
+    object_statuses: frozenset[int]
+    "Object status codes (`object-status`)."
+    statuses_with_properties: frozenset[int]
+    "Statuses whose objects may carry properties."
+    fetch_coding: FetchCoding
+    fetch_ranges: frozenset[int]
+    "End-of-range flags of a FETCH stream (`end-of-range`)."
+    padding: bool
+    "Padding streams and datagrams exist (`padding`, 18 on)."
+    goaway_on_requests: bool
+    "GOAWAY may come on a request stream (18 on)."
+    publish_namespace_done_by: str
+    "`namespace` or `request_id`: what PUBLISH_NAMESPACE_DONE names; `stream`: cancelling the request is it."
+    fin_ends_namespace_subscription: bool
+    "A FIN of the requester ends SUBSCRIBE_NAMESPACE and SUBSCRIBE_TRACKS (16-18)."
+
+    @property
+    def name(self) -> str:
+        """`draft-18`."""
+        return f"draft-{self.number}"
+
+    @property
+    def label(self) -> str:
+        """The identifier that a session negotiated: `moqt-18`, `moq-00`."""
+        return self.alpn
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+_ROWS = (
+    Draft(
+        number=14,
+        alpn="moq-00",
+        wt_protocol=None,
+        version_code=0xFF00000E,
+        integers=QUIC_VARINT,
+        topology=Topology.SINGLE_CONTROL_STREAM,
+        delta_types=False,
+        counted_options=True,
+        parity_parameters=True,
+        unknown_parameters_close=False,
+        parameter_scope_closes=False,
+        replies_carry_request_id=True,
+        request_id_credit=True,
+        min_namespace_fields=1,
+        min_prefix_fields=1,
+        empty_namespace_fields=True,
+        subgroup_flags=0x0F,
+        datagram_flags=0x27,
+        zero_object_id_with_status=False,
+        object_statuses=frozenset({0x0, 0x1, 0x3, 0x4}),
+        statuses_with_properties=frozenset({0x0, 0x3, 0x4}),
+        fetch_coding=FetchCoding.EXPLICIT,
+        fetch_ranges=frozenset(),
+        padding=False,
+        goaway_on_requests=False,
+        publish_namespace_done_by="namespace",
+        fin_ends_namespace_subscription=False,
+    ),
+    Draft(
+        number=16,
+        alpn="moqt-16",
+        wt_protocol="moqt-16",
+        version_code=None,
+        integers=QUIC_VARINT,
+        topology=Topology.SINGLE_CONTROL_STREAM,
+        delta_types=True,
+        counted_options=True,
+        parity_parameters=True,
+        unknown_parameters_close=True,
+        parameter_scope_closes=False,
+        replies_carry_request_id=True,
+        request_id_credit=True,
+        min_namespace_fields=1,
+        min_prefix_fields=0,
+        empty_namespace_fields=False,
+        subgroup_flags=0x2F,
+        datagram_flags=0x2F,
+        zero_object_id_with_status=True,
+        object_statuses=frozenset({0x0, 0x3, 0x4}),
+        statuses_with_properties=frozenset({0x0}),
+        fetch_coding=FetchCoding.FLAGS_ABSOLUTE,
+        fetch_ranges=frozenset({0x8C, 0x10C}),
+        padding=False,
+        goaway_on_requests=False,
+        publish_namespace_done_by="request_id",
+        fin_ends_namespace_subscription=True,
+    ),
+    Draft(
+        number=18,
+        alpn="moqt-18",
+        wt_protocol="moqt-18",
+        version_code=None,
+        integers=VI64,
+        topology=Topology.REQUEST_STREAMS,
+        delta_types=True,
+        counted_options=False,
+        parity_parameters=False,
+        unknown_parameters_close=True,
+        parameter_scope_closes=True,
+        replies_carry_request_id=False,
+        request_id_credit=False,
+        min_namespace_fields=0,
+        min_prefix_fields=0,
+        empty_namespace_fields=False,
+        subgroup_flags=0x6F,
+        datagram_flags=0x2F,
+        zero_object_id_with_status=True,
+        object_statuses=frozenset({0x0, 0x3, 0x4}),
+        statuses_with_properties=frozenset({0x0}),
+        fetch_coding=FetchCoding.FLAGS_DELTA,
+        fetch_ranges=frozenset({0x8C, 0x10C}),
+        padding=True,
+        goaway_on_requests=True,
+        publish_namespace_done_by="stream",
+        fin_ends_namespace_subscription=True,
+    ),
+)
+
+DRAFTS: dict[int, Draft] = {row.number: row for row in _ROWS}
+SUPPORTED: tuple[int, ...] = tuple(sorted(DRAFTS, reverse=True))
+"Draft numbers, newest first: the order in which they are offered."
+
+
+def draft(number: int) -> Draft:
+    """The row of a draft.
+
+    Raises:
+        KeyError: No row; the message names the drafts that have one.
+    """
+    try:
+        return DRAFTS[number]
+    except KeyError:
+        known = ", ".join(str(number) for number in SUPPORTED)
+        raise KeyError(f"draft {number} is not supported; supported: {known}") from None
+
+
+def draft_of_alpn(alpn: str) -> Draft | None:
+    """The draft that a raw QUIC ALPN stands for."""
+    return next((row for row in _ROWS if row.alpn == alpn), None)
+
+
+def draft_of_wt_protocol(protocol: str | None) -> Draft | None:
+    """The draft that a WebTransport sub-protocol, or its absence, stands for."""
+    return next((row for row in _ROWS if row.wt_protocol == protocol), None)

@@ -1,0 +1,724 @@
+"""Field codecs: how one value of a message is read and written.
+
+Rules:
+
+- A `Codec` reads and writes one value. A `Field` places values in a message's attributes; most are
+  `Plain`, one codec for one attribute.
+- Reading never fails otherwise than by NeedMoreData or a RemoteProtocolError; limits are checked before
+  the bytes that would break them are awaited (drafts, section "Control Messages").
+- Writing refuses what the draft cannot express with LocalProtocolError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from pytest_moqt.protocol.buffer import Reader, Writer
+from pytest_moqt.protocol.drafts import Draft
+from pytest_moqt.protocol.errors import (
+    KeyValueFormattingError,
+    LocalProtocolError,
+    MoqtError,
+    NeedMoreData,
+    ProtocolViolation,
+)
+from pytest_moqt.protocol.messages import JoiningFetch, Message, StandaloneFetch
+from pytest_moqt.protocol.parameters import Options, Parameter, Parameters, Properties, SetupOption
+from pytest_moqt.protocol.registries import CodeTable
+from pytest_moqt.protocol.values import (
+    Filter,
+    FilterType,
+    KeyValues,
+    Location,
+    Redirect,
+    Token,
+    TokenAlias,
+    TrackNamespace,
+)
+
+MAX_NAMESPACE_FIELDS = 32
+"`track-name`."
+MAX_FULL_TRACK_NAME = 4096
+"Bytes of all namespace fields and the track name together (`track-name`)."
+MAX_REASON = 1024
+"Bytes (`reason-phrase`)."
+MAX_URI = 8192
+"Bytes (`message-goaway`)."
+MAX_TYPE = (1 << 64) - 1
+"The largest type that differences may add up to (`key-value-pair`)."
+MAX_VALUE = 65535
+"Bytes of a key-value pair's value: 2^16-1."
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Codec(Generic[T]):
+    """How one kind of value is read and written."""
+
+    kind: str
+    pull: Callable[[Reader, Draft], T]
+    push: Callable[[Writer, T, Draft], None]
+
+
+class Field(Protocol):
+    """A place in a layout."""
+
+    @property
+    def name(self) -> str:
+        """What a diagnosis calls it."""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes of the message that it fills, wholly or in part."""
+
+    def pull(self, reader: Reader, draft: Draft, values: dict[str, Any]) -> None:
+        """Read into `values`, by attribute."""
+
+    def push(self, writer: Writer, draft: Draft, message: Message) -> None:
+        """Write from the message."""
+
+
+# ---- codecs of plain values ------------------------------------------------------------------------
+
+
+def _push_u8(writer: Writer, value: int, _: Draft) -> None:
+    if not 0 <= value <= 0xFF:
+        raise LocalProtocolError(f"{value} does not fit one byte")
+    writer.u8(value)
+
+
+VINT: Codec[int] = Codec("integer", lambda r, _: r.vint(), lambda w, v, _: w.vint(v))
+U8: Codec[int] = Codec("byte", lambda r, _: r.u8(), _push_u8)
+
+
+def limited(codec: Codec[int], legal: Iterable[int], what: str) -> Codec[int]:
+    """A codec whose other values are a PROTOCOL_VIOLATION."""
+    allowed = frozenset(legal)
+
+    def pull(reader: Reader, draft: Draft) -> int:
+        start = reader.offset
+        value = codec.pull(reader, draft)
+        if value not in allowed:
+            good = ", ".join(map(str, sorted(allowed)))
+            raise ProtocolViolation(f"{what} is {value}, must be one of {good}", offset=start)
+        return value
+
+    def push(writer: Writer, value: int, draft: Draft) -> None:
+        if value not in allowed:
+            raise LocalProtocolError(f"{what} cannot be {value} here")
+        codec.push(writer, value, draft)
+
+    return Codec(codec.kind, pull, push)
+
+
+def octets(what: str, limit: int | None = None) -> Codec[bytes]:
+    """A length and bytes."""
+    return Codec("bytes", lambda r, _: r.octets(limit, what), lambda w, v, _: w.octets(v))
+
+
+def text(what: str, limit: int) -> Codec[str]:
+    """A length and UTF-8; what is not UTF-8 survives as lone surrogates, so that nothing is lost."""
+
+    def push(writer: Writer, value: str, _: Draft) -> None:
+        data = value.encode("utf-8", "surrogateescape")
+        if len(data) > limit:
+            raise LocalProtocolError(f"{what} of {len(data)} bytes, at most {limit} are allowed")
+        writer.octets(data)
+
+    return Codec("text", lambda r, _: r.octets(limit, what).decode("utf-8", "surrogateescape"), push)
+
+
+REASON = text("a Reason Phrase", MAX_REASON)
+URI = text("a URI", MAX_URI)
+TRACK_NAME = octets("a Track Name", MAX_FULL_TRACK_NAME)
+
+
+def _push_location(writer: Writer, value: Location, _: Draft) -> None:
+    writer.vint(value.group)
+    writer.vint(value.object)
+
+
+LOCATION: Codec[Location] = Codec("location", lambda r, _: Location(r.vint(), r.vint()), _push_location)
+
+
+def sized(
+    inner: Codec[T],
+    what: str,
+    error: type[KeyValueFormattingError] | None = None,
+    limit: int | None = MAX_VALUE,
+) -> Codec[T]:
+    """A length and, in exactly that many bytes, another value; `error` when they do not fit."""
+
+    def pull(reader: Reader, draft: Draft) -> T:
+        start = reader.offset
+        body = Reader(reader.octets(limit, what), reader.integers)
+        try:
+            value = inner.pull(body, draft)
+        except NeedMoreData:
+            raise (error or ProtocolViolation)(f"{what} ends too early", offset=start) from None
+        except MoqtError as exc:
+            if error is None or isinstance(exc, error):
+                raise
+            raise error(f"{what}: {exc}", offset=start) from None
+        if not body.at_end:
+            raise (error or ProtocolViolation)(f"{body.remaining} bytes too many in {what}", offset=start)
+        return value
+
+    def push(writer: Writer, value: T, draft: Draft) -> None:
+        body = Writer(writer.integers)
+        inner.push(body, value, draft)
+        writer.octets(bytes(body))
+
+    return Codec(inner.kind, pull, push)
+
+
+def _pull_versions(reader: Reader, _: Draft) -> tuple[int, ...]:
+    return tuple(reader.vint() for _ in range(reader.vint()))
+
+
+def _push_versions(writer: Writer, value: tuple[int, ...], _: Draft) -> None:
+    writer.vint(len(value))
+    for version in value:
+        writer.vint(version)
+
+
+def _push_selected(writer: Writer, value: tuple[int, ...], draft: Draft) -> None:
+    if len(value) != 1:
+        raise LocalProtocolError(f"{draft.name} selects exactly one version, not {len(value)}")
+    writer.vint(value[0])
+
+
+VERSIONS_OFFERED: Codec[tuple[int, ...]] = Codec("versions", _pull_versions, _push_versions)
+"Draft 14's CLIENT_SETUP: a count, then version codes (section 9.3)."
+VERSION_SELECTED: Codec[tuple[int, ...]] = Codec("version", lambda r, _: (r.vint(),), _push_selected)
+"Draft 14's SERVER_SETUP: the one selected."
+
+
+# ---- namespaces ------------------------------------------------------------------------------------
+
+
+def _pull_fields(reader: Reader, draft: Draft, minimum: int, what: str) -> TrackNamespace:
+    start = reader.offset
+    count = reader.vint()
+    if not minimum <= count <= MAX_NAMESPACE_FIELDS:
+        raise ProtocolViolation(
+            f"{what} of {count} fields, must be {minimum} to {MAX_NAMESPACE_FIELDS}", offset=start
+        )
+    fields = []
+    total = 0
+    for _ in range(count):
+        at = reader.offset
+        value = reader.octets(MAX_FULL_TRACK_NAME, f"a field of {what}")
+        if not value and not draft.empty_namespace_fields:
+            raise ProtocolViolation(f"an empty field in {what}", offset=at)
+        total += len(value)
+        if total > MAX_FULL_TRACK_NAME:
+            raise ProtocolViolation(f"{what} of more than {MAX_FULL_TRACK_NAME} bytes", offset=start)
+        fields.append(value)
+    return tuple(fields)
+
+
+def _push_fields(writer: Writer, value: TrackNamespace, draft: Draft, minimum: int, what: str) -> None:
+    if not minimum <= len(value) <= MAX_NAMESPACE_FIELDS:
+        raise LocalProtocolError(
+            f"{what} of {len(value)} fields, {draft.name} allows {minimum} to {MAX_NAMESPACE_FIELDS}"
+        )
+    if not draft.empty_namespace_fields and b"" in value:
+        raise LocalProtocolError(f"{draft.name} allows no empty field in {what}")
+    if sum(map(len, value)) > MAX_FULL_TRACK_NAME:
+        raise LocalProtocolError(f"{what} of more than {MAX_FULL_TRACK_NAME} bytes")
+    writer.vint(len(value))
+    for item in value:
+        writer.octets(item)
+
+
+NAMESPACE: Codec[TrackNamespace] = Codec(
+    "namespace",
+    lambda r, d: _pull_fields(r, d, d.min_namespace_fields, "a Track Namespace"),
+    lambda w, v, d: _push_fields(w, v, d, d.min_namespace_fields, "a Track Namespace"),
+)
+PREFIX: Codec[TrackNamespace] = Codec(
+    "namespace",
+    lambda r, d: _pull_fields(r, d, d.min_prefix_fields, "a Track Namespace Prefix"),
+    lambda w, v, d: _push_fields(w, v, d, d.min_prefix_fields, "a Track Namespace Prefix"),
+)
+# A suffix is empty when namespace and prefix are the same; draft 16 does not say, its relays do it.
+SUFFIX: Codec[TrackNamespace] = Codec(
+    "namespace",
+    lambda r, d: _pull_fields(r, d, 0, "a Track Namespace Suffix"),
+    lambda w, v, d: _push_fields(w, v, d, 0, "a Track Namespace Suffix"),
+)
+
+
+def _pull_redirect(reader: Reader, draft: Draft) -> Redirect:
+    return Redirect(URI.pull(reader, draft), SUFFIX.pull(reader, draft), TRACK_NAME.pull(reader, draft))
+
+
+def _push_redirect(writer: Writer, value: Redirect, draft: Draft) -> None:
+    URI.push(writer, value.connect_uri, draft)
+    SUFFIX.push(writer, value.track_namespace, draft)
+    writer.octets(value.track_name)
+
+
+REDIRECT: Codec[Redirect] = Codec("redirect", _pull_redirect, _push_redirect)
+
+
+# ---- tokens ----------------------------------------------------------------------------------------
+
+
+def _pull_token(reader: Reader, _: Draft) -> Token:
+    start = reader.offset
+    number = reader.vint()
+    try:
+        kind = TokenAlias(number)
+    except ValueError:
+        raise KeyValueFormattingError(f"token alias type {number} is not 0 to 3", offset=start) from None
+    alias = None if kind is TokenAlias.USE_VALUE else reader.vint()
+    if kind in (TokenAlias.DELETE, TokenAlias.USE_ALIAS):
+        return Token(kind, alias)
+    return Token(kind, alias, reader.vint(), reader.rest())
+
+
+def _push_token(writer: Writer, value: Token, _: Draft) -> None:
+    writer.vint(value.alias_type)
+    if value.alias_type is not TokenAlias.USE_VALUE:
+        writer.vint(value.alias or 0)
+    if value.alias_type in (TokenAlias.REGISTER, TokenAlias.USE_VALUE):
+        writer.vint(value.type or 0)
+        writer.raw(value.value)
+
+
+# "If the Token structure cannot be decoded, the receiver MUST close the session with
+# KEY_VALUE_FORMATTING_ERROR" (14 section 9.2.1.1, 16 section 9.2.2.1, 18 section 10.2.2).
+TOKEN: Codec[Token] = sized(
+    Codec("token", _pull_token, _push_token), "an authorization token", KeyValueFormattingError
+)
+
+
+# ---- filters ---------------------------------------------------------------------------------------
+
+
+def _filter(end_is_delta: bool) -> Codec[Filter]:
+    def pull(reader: Reader, _: Draft) -> Filter:
+        start = reader.offset
+        number = reader.vint()
+        try:
+            kind = FilterType(number)
+        except ValueError:
+            raise ProtocolViolation(f"filter type {number:#x} is not 1 to 4", offset=start) from None
+        if kind in (FilterType.NEXT_GROUP_START, FilterType.LARGEST_OBJECT):
+            return Filter(kind)
+        first = Location(reader.vint(), reader.vint())
+        if kind is FilterType.ABSOLUTE_START:
+            return Filter(kind, first)
+        end = reader.vint()
+        return Filter(kind, first, first.group + end if end_is_delta else end)
+
+    def push(writer: Writer, value: Filter, _: Draft) -> None:
+        writer.vint(value.type)
+        if value.type in (FilterType.NEXT_GROUP_START, FilterType.LARGEST_OBJECT):
+            return
+        if value.start is None:
+            raise LocalProtocolError(f"a filter of type {value.type.name} needs a start")
+        writer.vint(value.start.group)
+        writer.vint(value.start.object)
+        if value.type is FilterType.ABSOLUTE_RANGE:
+            if value.end_group is None:
+                raise LocalProtocolError("a filter of type ABSOLUTE_RANGE needs an end group")
+            writer.vint(value.end_group - value.start.group if end_is_delta else value.end_group)
+
+    return Codec("filter", pull, push)
+
+
+FILTER_FIELDS = _filter(end_is_delta=False)
+"Draft 14: in the message itself, the end group absolute (section 9.7)."
+FILTER_ABSOLUTE = sized(_filter(end_is_delta=False), "a subscription filter")
+"Drafts 15, 16: the end group absolute (section 5.1.2)."
+FILTER_DELTA = sized(_filter(end_is_delta=True), "a subscription filter")
+"Drafts 17-19: the end group as a difference from the start's (section 5.1.2)."
+
+
+def _pull_update_range(reader: Reader, _: Draft) -> Filter:
+    start = Location(reader.vint(), reader.vint())
+    end = reader.vint()
+    if end == 0:
+        return Filter(FilterType.ABSOLUTE_START, start)
+    return Filter(FilterType.ABSOLUTE_RANGE, start, end - 1)
+
+
+def _push_update_range(writer: Writer, value: Filter, _: Draft) -> None:
+    start = value.start or Location(0, 0)
+    writer.vint(start.group)
+    writer.vint(start.object)
+    writer.vint(0 if value.end_group is None else value.end_group + 1)
+
+
+UPDATE_RANGE: Codec[Filter] = Codec("filter", _pull_update_range, _push_update_range)
+"Draft 14's SUBSCRIBE_UPDATE: start, then the end group plus one, 0 for open (section 9.10)."
+
+
+# ---- key-value pairs -------------------------------------------------------------------------------
+
+
+def pull_pair_value(reader: Reader, number: int) -> int | bytes:
+    """A value written by its type's parity: even an integer, odd a length and bytes (`key-value-pair`)."""
+    if number % 2 == 0:
+        return reader.vint()
+    return reader.octets(MAX_VALUE, f"the value of key {number:#x}")
+
+
+def push_pair_value(writer: Writer, number: int, value: int | bytes) -> None:
+    """The reverse of `pull_pair_value`."""
+    if (number % 2 == 0) != isinstance(value, int):
+        wanted = "an integer" if number % 2 == 0 else "bytes"
+        raise LocalProtocolError(f"the value of key {number:#x} must be {wanted}, not {value!r}")
+    if isinstance(value, int):
+        writer.vint(value)
+    else:
+        writer.octets(value)
+
+
+def pull_type(reader: Reader, draft: Draft, previous: int) -> int:
+    """The type of the next pair, absolute whatever the draft writes."""
+    start = reader.offset
+    number = reader.vint()
+    if draft.delta_types:
+        number += previous
+        if number > MAX_TYPE:
+            raise ProtocolViolation("the sum of key-value type differences overflows", offset=start)
+    return number
+
+
+def push_type(writer: Writer, draft: Draft, number: int, previous: int) -> None:
+    """The reverse of `pull_type`; `number` may not be below `previous` where types are differences."""
+    writer.vint(number - previous if draft.delta_types else number)
+
+
+def _pull_pairs(reader: Reader, draft: Draft, more: Callable[[], bool]) -> Iterable[tuple[int, Any]]:
+    number = 0
+    while more():
+        number = pull_type(reader, draft, number)
+        yield number, pull_pair_value(reader, number)
+
+
+def in_wire_order(pairs: Iterable[tuple[int, Any]], draft: Draft) -> list[tuple[int, Any]]:
+    """Pairs in the order a draft writes them: ascending where types are differences, else as given."""
+    listed = list(pairs)
+    if draft.delta_types:
+        listed.sort(key=lambda pair: pair[0])
+    return listed
+
+
+def _push_pairs(writer: Writer, draft: Draft, pairs: Iterable[tuple[int, Any]]) -> None:
+    previous = 0
+    for number, value in in_wire_order(pairs, draft):
+        push_type(writer, draft, number, previous)
+        push_pair_value(writer, number, value)
+        previous = number
+
+
+def _pull_properties_to_end(reader: Reader, draft: Draft) -> Properties:
+    return KeyValues(_pull_pairs(reader, draft, lambda: not reader.at_end))
+
+
+def _push_properties_to_end(writer: Writer, value: Properties, draft: Draft) -> None:
+    _push_pairs(writer, draft, value.pairs)
+
+
+PROPERTIES_TO_END: Codec[Properties] = Codec("properties", _pull_properties_to_end, _push_properties_to_end)
+"Track properties: pairs to the end of the message (16 on)."
+
+PROPERTIES: Codec[Properties] = sized(PROPERTIES_TO_END, "a properties block", limit=None)
+"Object properties: a length in bytes, then pairs; the drafts set the whole block no limit."
+
+
+_UNREPEATABLE_OPTIONS = frozenset(
+    {
+        SetupOption.PATH,
+        SetupOption.MAX_REQUEST_ID,
+        SetupOption.MAX_AUTH_TOKEN_CACHE_SIZE,
+        SetupOption.AUTHORITY,
+        SetupOption.MOQT_IMPLEMENTATION,
+    }
+)
+
+
+def _pull_options(reader: Reader, draft: Draft) -> Options:
+    if draft.counted_options:
+        left = iter(range(reader.vint()))
+        more: Callable[[], bool] = lambda: next(left, None) is not None  # noqa: E731
+    else:
+        more = lambda: not reader.at_end  # noqa: E731
+    pairs: list[tuple[int, Any]] = []
+    number = 0
+    while more():
+        at = reader.offset
+        number = pull_type(reader, draft, number)
+        if number in _UNREPEATABLE_OPTIONS and any(number == key for key, _ in pairs):
+            raise ProtocolViolation(f"setup option {SetupOption(number).name} twice", offset=at)
+        if number == SetupOption.AUTHORIZATION_TOKEN:
+            pairs.append((number, TOKEN.pull(reader, draft)))
+        else:
+            pairs.append((number, pull_pair_value(reader, number)))
+    return KeyValues(pairs)
+
+
+def _push_options(writer: Writer, value: Options, draft: Draft) -> None:
+    if draft.counted_options:
+        writer.vint(len(value.pairs))
+    previous = 0
+    for number, item in in_wire_order(value.pairs, draft):
+        push_type(writer, draft, number, previous)
+        if isinstance(item, Token):
+            TOKEN.push(writer, item, draft)
+        else:
+            push_pair_value(writer, number, item)
+        previous = number
+
+
+OPTIONS: Codec[Options] = Codec("options", _pull_options, _push_options)
+
+
+# ---- fields ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """One codec for one attribute."""
+
+    name: str
+    codec: Codec[Any]
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attribute has the field's name."""
+        return (self.name,)
+
+    def pull(self, reader: Reader, draft: Draft, values: dict[str, Any]) -> None:
+        """Read the attribute."""
+        values[self.name] = self.codec.pull(reader, draft)
+
+    def push(self, writer: Writer, draft: Draft, message: Message) -> None:
+        """Write the attribute."""
+        value = getattr(message, self.name)
+        if value is None:
+            raise LocalProtocolError(f"{type(message).__name__}.{self.name} must be given in {draft.name}")
+        self.codec.push(writer, value, draft)
+
+
+@dataclass(frozen=True, slots=True)
+class Optional:
+    """A field at the end that is there if bytes remain, or if `when` holds for what was read before."""
+
+    name: str
+    codec: Codec[Any]
+    when: Callable[[Any], bool] | None = None
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attribute has the field's name."""
+        return (self.name,)
+
+    def pull(self, reader: Reader, draft: Draft, values: dict[str, Any]) -> None:
+        """Read the attribute if it is there."""
+        if not reader.at_end if self.when is None else self.when(values):
+            values[self.name] = self.codec.pull(reader, draft)
+
+    def push(self, writer: Writer, draft: Draft, message: Message) -> None:
+        """Write the attribute if it is given."""
+        value = getattr(message, self.name)
+        if self.when is not None and self.when(vars(message)) != (value is not None):
+            raise LocalProtocolError(f"{type(message).__name__}.{self.name} does not fit its other values")
+        if value is not None:
+            self.codec.push(writer, value, draft)
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """A fixed field of draft 14 that a message carries among its parameters or track properties."""
+
+    key: Any
+    codec: Codec[Any]
+    default: Any
+    "Written when the message does not give it."
+    drop: Any = None
+    "The value that means absent: not lifted when read."
+    into: str = "parameters"
+
+    @property
+    def name(self) -> str:
+        """The parameter's or property's name."""
+        return str(getattr(self.key, "name", self.key)).lower()
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The collection it is part of."""
+        return (self.into,)
+
+    def pull(self, reader: Reader, draft: Draft, values: dict[str, Any]) -> None:
+        """Read and add to the collection."""
+        value = self.codec.pull(reader, draft)
+        if value != self.drop:
+            lifted = values.setdefault(self.into, KeyValues())
+            values[self.into] = KeyValues((*lifted.pairs, (self.key, value)))
+
+    def push(self, writer: Writer, draft: Draft, message: Message) -> None:
+        """Write from the collection."""
+        self.codec.push(writer, getattr(message, self.into).get(self.key, self.default), draft)
+
+
+@dataclass(frozen=True, slots=True)
+class LiftedLargest:
+    """Draft 14's Content Exists and Largest Location, carried as LARGEST_OBJECT."""
+
+    name: str = "content_exists"
+    attributes: tuple[str, ...] = ("parameters",)
+
+    def pull(self, reader: Reader, draft: Draft, values: dict[str, Any]) -> None:
+        """Read and add to the parameters."""
+        if CONTENT_EXISTS.pull(reader, draft):
+            lifted = values.setdefault("parameters", KeyValues())
+            location = LOCATION.pull(reader, draft)
+            values["parameters"] = KeyValues((*lifted.pairs, (Parameter.LARGEST_OBJECT, location)))
+
+    def push(self, writer: Writer, draft: Draft, message: Message) -> None:
+        """Write from the parameters."""
+        parameters: Parameters = message.parameters  # type: ignore[attr-defined]
+        largest = parameters.get(Parameter.LARGEST_OBJECT)
+        writer.u8(largest is not None)
+        if largest is not None:
+            LOCATION.push(writer, largest, draft)
+
+
+CONTENT_EXISTS = limited(U8, (0, 1), "Content Exists")
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A field that is always written with one value and not kept when read."""
+
+    name: str
+    codec: Codec[Any]
+    value: Any
+    attributes: tuple[str, ...] = ()
+
+    def pull(self, reader: Reader, draft: Draft, values: dict[str, Any]) -> None:  # noqa: ARG002 - a Field
+        """Skip it."""
+        self.codec.pull(reader, draft)
+
+    def push(self, writer: Writer, draft: Draft, message: Message) -> None:  # noqa: ARG002 - a Field
+        """Write it."""
+        self.codec.push(writer, self.value, draft)
+
+
+@dataclass(frozen=True, slots=True)
+class FullTrackName:
+    """Track namespace and track name, together at most 4096 bytes (`track-name`)."""
+
+    namespace: str = "track_namespace"
+    codec: Codec[TrackNamespace] = NAMESPACE
+    name: str = "full track name"
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Both attributes."""
+        return (self.namespace, "track_name")
+
+    def pull(self, reader: Reader, draft: Draft, values: dict[str, Any]) -> None:
+        """Read both."""
+        values[self.namespace], values["track_name"] = pull_full_name(reader, draft, self.codec)
+
+    def push(self, writer: Writer, draft: Draft, message: Message) -> None:
+        """Write both."""
+        track: Any = message
+        push_full_name(writer, getattr(track, self.namespace), track.track_name, draft, self.codec)
+
+
+def pull_full_name(
+    reader: Reader, draft: Draft, codec: Codec[TrackNamespace] = NAMESPACE
+) -> tuple[TrackNamespace, bytes]:
+    """A namespace and a track name."""
+    start = reader.offset
+    namespace = codec.pull(reader, draft)
+    name = TRACK_NAME.pull(reader, draft)
+    if sum(map(len, namespace)) + len(name) > MAX_FULL_TRACK_NAME:
+        raise ProtocolViolation(f"a Full Track Name of more than {MAX_FULL_TRACK_NAME} bytes", offset=start)
+    return namespace, name
+
+
+def push_full_name(
+    writer: Writer,
+    namespace: TrackNamespace,
+    name: bytes,
+    draft: Draft,
+    codec: Codec[TrackNamespace] = NAMESPACE,
+) -> None:
+    """The reverse of `pull_full_name`."""
+    if sum(map(len, namespace)) + len(name) > MAX_FULL_TRACK_NAME:
+        raise LocalProtocolError(f"a Full Track Name of more than {MAX_FULL_TRACK_NAME} bytes")
+    codec.push(writer, namespace, draft)
+    writer.octets(name)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """A code of a registry, carried by name; `space` as in `registries.Code.spaces`."""
+
+    name: str
+    table: CodeTable[Any]
+    space: str = ""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attribute has the field's name."""
+        return (self.name,)
+
+    def pull(self, reader: Reader, draft: Draft, values: dict[str, Any]) -> None:
+        """Read the number and name it."""
+        values[self.name] = self.table.name(reader.vint(), draft.number, self.space)
+
+    def push(self, writer: Writer, draft: Draft, message: Message) -> None:
+        """Write the number of the name."""
+        name = getattr(message, self.name)
+        number = self.table.value(name, draft.number, self.space)
+        if number is None:
+            raise LocalProtocolError(f"{draft.name} has no {name} among its {self.table.registry}")
+        writer.vint(number)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRange:
+    """FETCH's type and what follows from it, drafts 14-19 (`message-fetch`)."""
+
+    name: str = "range"
+    attributes: tuple[str, ...] = ("range",)
+
+    def pull(self, reader: Reader, draft: Draft, values: dict[str, Any]) -> None:
+        """Read the type and its fields."""
+        start = reader.offset
+        number = reader.vint()
+        if number == 0x1:
+            namespace, name = pull_full_name(reader, draft)
+            values["range"] = StandaloneFetch(
+                namespace, name, LOCATION.pull(reader, draft), LOCATION.pull(reader, draft)
+            )
+        elif number in (0x2, 0x3):
+            values["range"] = JoiningFetch(reader.vint(), reader.vint(), relative=number == 0x2)
+        else:
+            raise ProtocolViolation(f"fetch type {number:#x} is not 1 to 3", offset=start)
+
+    def push(self, writer: Writer, draft: Draft, message: Message) -> None:
+        """Write the type and its fields."""
+        value: StandaloneFetch | JoiningFetch = message.range  # type: ignore[attr-defined]
+        if isinstance(value, StandaloneFetch):
+            writer.vint(0x1)
+            push_full_name(writer, value.track_namespace, value.track_name, draft)
+            LOCATION.push(writer, value.start, draft)
+            LOCATION.push(writer, value.end, draft)
+        else:
+            writer.vint(0x2 if value.relative else 0x3)
+            writer.vint(value.joining_request_id)
+            writer.vint(value.joining_start)

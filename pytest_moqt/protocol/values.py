@@ -1,0 +1,134 @@
+"""Values inside messages: locations, filters, tokens, redirects, and key-value collections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+TrackNamespace = tuple[bytes, ...]
+"A namespace, a prefix or a suffix: its fields, each a byte string (`track-name`)."
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Location:
+    """A place in a track: a group and an object in it."""
+
+    group: int
+    object: int
+
+    def __str__(self) -> str:
+        return f"{{{self.group}, {self.object}}}"
+
+
+class FilterType(IntEnum):
+    """Where a subscription starts and ends (`subscription-filters`)."""
+
+    NEXT_GROUP_START = 0x1
+    LARGEST_OBJECT = 0x2
+    ABSOLUTE_START = 0x3
+    ABSOLUTE_RANGE = 0x4
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """The part of a track that a subscription asks for."""
+
+    type: FilterType
+    start: Location | None = None
+    "Given with ABSOLUTE_START and ABSOLUTE_RANGE only."
+    end_group: int | None = None
+    "The last group, included, as an absolute id, whatever a draft writes; with ABSOLUTE_RANGE only."
+
+
+class GroupOrder(IntEnum):
+    """The order in which groups are delivered."""
+
+    ASCENDING = 1
+    DESCENDING = 2
+
+
+class TokenAlias(IntEnum):
+    """What a token structure does (`authorization-token`)."""
+
+    DELETE = 0x0
+    REGISTER = 0x1
+    USE_ALIAS = 0x2
+    USE_VALUE = 0x3
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The value of AUTHORIZATION_TOKEN."""
+
+    alias_type: TokenAlias
+    alias: int | None = None
+    "With DELETE, REGISTER and USE_ALIAS."
+    type: int | None = None
+    "With REGISTER and USE_VALUE; 0 is a type agreed out of band."
+    value: bytes = b""
+    "With REGISTER and USE_VALUE."
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Where to ask instead (`redirect-structure`, from draft 18)."""
+
+    connect_uri: str
+    "Empty: the same relay."
+    track_namespace: TrackNamespace
+    track_name: bytes
+
+
+K = TypeVar("K", bound=object)
+V_co = TypeVar("V_co", covariant=True)
+
+
+class KeyValues(Mapping[K, V_co], Generic[K, V_co]):
+    """An immutable collection of pairs in wire order, in which a key may repeat.
+
+    `[key]` and `get` give a key's first value, `all` every one. Two collections are equal when each
+    key has the same values in the same order: the order among different keys carries no meaning.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: Mapping[K, V_co] | Iterable[tuple[K, V_co]] = ()) -> None:
+        if isinstance(pairs, KeyValues):
+            pairs = pairs.pairs
+        elif isinstance(pairs, Mapping):
+            pairs = pairs.items()
+        self.pairs: tuple[tuple[K, V_co], ...] = tuple(pairs)
+
+    def all(self, key: K) -> tuple[V_co, ...]:
+        """Every value of a key, in order."""
+        return tuple(value for name, value in self.pairs if name == key)
+
+    def __getitem__(self, key: K) -> V_co:
+        for name, value in self.pairs:
+            if name == key:
+                return value
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(dict.fromkeys(name for name, _ in self.pairs))
+
+    def __len__(self) -> int:
+        return len({name for name, _ in self.pairs})
+
+    def _grouped(self) -> dict[K, tuple[V_co, ...]]:
+        return {key: self.all(key) for key in self}
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, KeyValues):
+            return self._grouped() == other._grouped()
+        if isinstance(other, Mapping):
+            return self == KeyValues(other)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self))
+
+    def __repr__(self) -> str:
+        return "{" + ", ".join(f"{key}: {value!r}" for key, value in self.pairs) + "}"

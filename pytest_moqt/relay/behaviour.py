@@ -1,0 +1,82 @@
+"""The decisions of the relay, one method each: here as the drafts want them, in `defects.py` one wrong.
+
+Everything the relay says in answer to a client passes through a method of this class, with the request
+it concerns at hand. Whatever is not a decision (framing, ids, routing tables) is not here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_moqt.protocol.messages import RequestError, RequestOk, Subscribe, SubscribeOk
+from pytest_moqt.protocol.parameters import Parameter
+from pytest_moqt.protocol.registries import RequestErrorCode
+from pytest_moqt.relay import limits
+
+if TYPE_CHECKING:
+    from pytest_moqt.protocol.objects import StreamObject
+    from pytest_moqt.relay.connection import Answer
+    from pytest_moqt.relay.session import Exchange, Session
+
+
+class Behaviour:
+    """How a correct relay decides."""
+
+    # ---- sessions ----
+
+    def answer_connect(self, answer: Answer, path: str) -> Answer:  # noqa: ARG002 - every path is served
+        """What a request for a WebTransport session gets; `answer` has the draft's choice."""
+        return answer
+
+    def send_setup(self, session: Session) -> None:
+        """Say SETUP: on the relay's control stream from 17 on, in answer to the client's before."""
+        session.send_control(session.setup())
+
+    def established(self, session: Session) -> None:
+        """Take note that both SETUPs were exchanged."""
+
+    # ---- namespaces ----
+
+    def accept_namespace(self, exchange: Exchange) -> None:
+        """Answer PUBLISH_NAMESPACE."""
+        exchange.reply(RequestOk())
+
+    def namespace_withdrawn(self, exchange: Exchange) -> None:
+        """Take note that a publisher withdrew a namespace, in its draft's way."""
+
+    # ---- subscriptions ----
+
+    def hold_seconds(self, subscribe: Subscribe) -> float:
+        """How long a subscription waits for a publisher (`rendezvous-timeout`); 0 is not at all."""
+        milliseconds = subscribe.parameters.get(Parameter.RENDEZVOUS_TIMEOUT, 0)
+        return float(min(milliseconds / 1000, limits.RENDEZVOUS_SECONDS))
+
+    def no_publisher(self, exchange: Exchange) -> None:
+        """Answer SUBSCRIBE for a track that nobody publishes."""
+        exchange.reply(RequestError(RequestErrorCode.DOES_NOT_EXIST, "nobody publishes this track"))
+
+    def rendezvous_over(self, exchange: Exchange) -> None:
+        """Answer a subscription that was held and for which no publisher came."""
+        exchange.reply(RequestError(RequestErrorCode.TIMEOUT, "no publisher came within RENDEZVOUS_TIMEOUT"))
+
+    def ask_publisher(self, subscribe: Subscribe) -> Subscribe | None:
+        """The SUBSCRIBE that a publisher gets; None: it gets none."""
+        return subscribe
+
+    def subscribed(self, exchange: Exchange, ok: SubscribeOk) -> None:
+        """Answer SUBSCRIBE when the publisher has accepted."""
+        exchange.reply(ok)
+
+    def refused(self, exchange: Exchange, error: RequestError) -> None:
+        """Answer SUBSCRIBE when all publishers have refused."""
+        exchange.reply(error)
+
+    # ---- objects ----
+
+    def forward_object(self, item: StreamObject) -> StreamObject | None:
+        """What a subscriber gets of an object; None: nothing."""
+        return item
+
+    def stream_count(self, opened: int) -> int:
+        """PUBLISH_DONE's Stream Count for a subscription with so many streams."""
+        return opened

@@ -1,0 +1,659 @@
+"""Tracks: who publishes them, who subscribed, and how objects get from the one to the others.
+
+Rules:
+
+- An upstream is a subscription in which the relay is the subscriber (its own SUBSCRIBE, or a client's
+  PUBLISH); a downstream is one in which it is the publisher (a client's SUBSCRIBE, or its own PUBLISH).
+- All downstreams of a track share its upstreams. With several publishers, who opens a subgroup first
+  has it; copies by others are dropped ("Relay SHOULD attempt to deduplicate Objects").
+- A stream in is a stream out per subscriber, under that subscription's alias and in that session's
+  draft; objects are passed on whole. FIN and reset go the same way; a subscriber that is slow, or stops
+  a stream, affects nobody else.
+- PUBLISH_DONE downstream follows when the streams it counts upstream have come and ended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Protocol
+
+from pytest_moqt.protocol import messages as m
+from pytest_moqt.protocol.drafts import Draft
+from pytest_moqt.protocol.errors import LocalProtocolError, ProtocolViolation
+from pytest_moqt.protocol.objects import (
+    ObjectDatagram,
+    StreamObject,
+    SubgroupEncoder,
+    SubgroupHeader,
+    encode_datagram,
+)
+from pytest_moqt.protocol.parameters import Parameter, Parameters, Properties, Property
+from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode, StreamError
+from pytest_moqt.protocol.values import Filter, FilterType, KeyValues, Location, TrackNamespace
+from pytest_moqt.relay import limits
+from pytest_moqt.relay.behaviour import Behaviour
+from pytest_moqt.relay.session import Clock, Exchange, Session, Timer
+
+FullTrackName = tuple[TrackNamespace, bytes]
+
+DEFAULT_PRIORITY = 128
+"Of a publisher that states none (`publisher-priority`)."
+
+
+def accept_update(exchange: Exchange, update: m.RequestUpdate, parameters: Parameters | None = None) -> None:
+    """Answer REQUEST_UPDATE with OK, in drafts that answer it."""
+    if exchange.session.answers_updates():
+        reply = m.RequestOk(parameters or KeyValues(), request_id=update.request_id)
+        exchange.send(reply, answering=m.RequestUpdate)
+
+
+class TrackOwner(Protocol):
+    """Who keeps the tracks."""
+
+    behaviour: Behaviour
+    clock: Clock
+
+    def unused(self, track: Track) -> None:
+        """A track has neither publishers nor subscribers."""
+
+
+class Track:
+    """A track that somebody publishes or wants."""
+
+    def __init__(self, name: FullTrackName, owner: TrackOwner) -> None:
+        self.name = name
+        self.owner = owner
+        self.behaviour = owner.behaviour
+        self.upstreams: list[Upstream] = []
+        self.downstreams: list[Downstream] = []
+        self.largest: Location | None = None
+        self.properties: Properties = KeyValues()
+        self._seen: OrderedDict[Hashable, Upstream] = OrderedDict()
+
+    @property
+    def established(self) -> bool:
+        """Whether a publisher has it."""
+        return any(upstream.established for upstream in self.upstreams)
+
+    @property
+    def parameters(self) -> Parameters:
+        """What is said of its state in SUBSCRIBE_OK and the like: LARGEST_OBJECT, if there is one."""
+        return KeyValues(() if self.largest is None else ((Parameter.LARGEST_OBJECT, self.largest),))
+
+    def upstream_of(self, session: Session) -> Upstream | None:
+        """What a session publishes of the track."""
+        return next((up for up in self.upstreams if up.session is session), None)
+
+    def downstream_of(self, session: Session) -> Downstream | None:
+        """A session's subscription to it."""
+        return next((down for down in self.downstreams if down.session is session), None)
+
+    def wanted(self) -> bool:
+        """Whether a subscriber wants objects now."""
+        return any(down.forward for down in self.downstreams)
+
+    def ask(self, session: Session) -> bool:
+        """Subscribe at a publisher; False: it cannot be asked."""
+        if self.upstream_of(session) is not None:
+            return True
+        # FORWARD is 1 whatever the subscriber says: "Relays SHOULD set the Forward flag to 1 when a new
+        # subscription needs to be sent upstream" (`forward-handling`).
+        request = self.behaviour.ask_publisher(m.Subscribe(*self.name))
+        upstream = Upstream(self, session)
+        if request is not None:
+            exchange = session.request(request, upstream)
+            if exchange is None:
+                return False
+            upstream.exchange = exchange
+        self.upstreams.append(upstream)
+        upstream.await_answer()
+        return True
+
+    def published_by(self, upstream: Upstream, parameters: Parameters, properties: Properties) -> None:
+        """A publisher has accepted, or offered the track: tell the subscribers that wait."""
+        upstream.established = True
+        self.properties = properties
+        largest = parameters.get(Parameter.LARGEST_OBJECT)
+        if largest is not None:
+            self.note(largest)
+        upstream.start = self.next_location()
+        for downstream in list(self.downstreams):
+            downstream.establish()
+
+    def refused_by(self, upstream: Upstream, error: m.RequestError) -> None:
+        """A publisher has refused, or cannot answer any more."""
+        self.remove_upstream(upstream)
+        if self.upstreams:
+            return
+        for downstream in list(self.downstreams):
+            if not downstream.established:
+                downstream.refuse(error)
+
+    def ended_by(self, upstream: Upstream, status: PublishDoneStatus | int, reason: str) -> None:
+        """A publisher will send no more."""
+        self.remove_upstream(upstream)
+        if not self.upstreams:
+            for downstream in list(self.downstreams):
+                downstream.end(status, reason)
+
+    def remove_upstream(self, upstream: Upstream) -> None:
+        """Forget a publisher."""
+        upstream.release()
+        if upstream in self.upstreams:
+            self.upstreams.remove(upstream)
+        self._tidy()
+
+    def remove_downstream(self, downstream: Downstream) -> None:
+        """Forget a subscriber; with the last one go the relay's own subscriptions."""
+        downstream.release()
+        if downstream in self.downstreams:
+            self.downstreams.remove(downstream)
+        if not self.downstreams:
+            for upstream in [up for up in self.upstreams if not up.published]:
+                upstream.cancel()
+                self.remove_upstream(upstream)
+        self.forward_changed()
+        self._tidy()
+
+    def forward_changed(self) -> None:
+        """Pass on whether objects are wanted."""
+        for upstream in self.upstreams:
+            upstream.set_forward(self.wanted())
+
+    def next_location(self) -> Location:
+        """The first place behind the largest object."""
+        if self.largest is None:
+            return Location(0, 0)
+        return Location(self.largest.group, self.largest.object + 1)
+
+    def note(self, location: Location) -> None:
+        """An object exists there."""
+        if self.largest is None or location > self.largest:
+            self.largest = location
+
+    def claim(self, key: Hashable, upstream: Upstream) -> bool:
+        """Whether objects of a subgroup, or a datagram, are this publisher's to bring."""
+        holder = self._seen.setdefault(key, upstream)
+        if len(self._seen) > limits.REMEMBERED:
+            self._seen.popitem(last=False)
+        return holder is upstream or holder not in self.upstreams
+
+    @property
+    def default_priority(self) -> int:
+        """The priority of streams that state none."""
+        priority = self.properties.get(Property.DEFAULT_PUBLISHER_PRIORITY, DEFAULT_PRIORITY)
+        return priority if isinstance(priority, int) and priority < 256 else DEFAULT_PRIORITY
+
+    def _tidy(self) -> None:
+        if not self.upstreams and not self.downstreams:
+            self.owner.unused(self)
+
+
+class Upstream:
+    """A subscription of the relay at a publisher; the owner of its request and the sink of its alias."""
+
+    def __init__(self, track: Track, session: Session, exchange: Exchange | None = None) -> None:
+        self.track = track
+        self.session = session
+        self.exchange = exchange
+        self.published = exchange is not None
+        "It began with the publisher's PUBLISH."
+        self.established = False
+        self.alias: int | None = None
+        self.start = Location(0, 0)
+        self.forward = True
+        self._streams: set[SubgroupForwarder] = set()
+        self._received = 0
+        self._done: m.PublishDone | None = None
+        self._timer: Timer | None = None
+
+    def await_answer(self) -> None:
+        """Give the publisher some time, not forever."""
+        self._timer = self.track.owner.clock.call_later(limits.ANSWER_SECONDS, self._unanswered)
+
+    def bind(self, alias: int) -> None:
+        """Take the objects of an alias."""
+        self.session.bind_alias(alias, self)
+        self.alias = alias
+
+    def set_forward(self, forward: bool) -> None:
+        """Tell the publisher whether objects are wanted, if that is news."""
+        if forward == self.forward or not self.established or self.exchange is None or self._done:
+            return
+        self.forward = forward
+        # The filter is for draft 14, whose update always has a start, which may not decrease.
+        self.exchange.update(
+            KeyValues({Parameter.FORWARD: int(forward), **self._update_range(self.exchange.draft)})
+        )
+
+    def _update_range(self, draft: Draft) -> dict[Parameter | int, object]:
+        if draft.version_code is None:
+            return {}
+        return {Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.ABSOLUTE_START, self.start)}
+
+    def cancel(self) -> None:
+        """End it: nobody wants the track any more."""
+        if self.exchange is not None:
+            self.exchange.cancel()
+
+    def release(self) -> None:
+        """Forget the alias; what still comes for it is nobody's."""
+        self._stop_timer()
+        if self.alias is not None:
+            self.session.release_alias(self.alias, self)
+
+    # Owner
+
+    def replied(self, reply: m.Reply) -> None:
+        """Take the publisher's answer to SUBSCRIBE."""
+        self._stop_timer()
+        if isinstance(reply, m.SubscribeOk):
+            self.bind(reply.track_alias)
+            self.track.published_by(self, reply.parameters, reply.track_properties)
+            self.session.deliver_held(reply.track_alias, self)
+        elif isinstance(reply, m.RequestError):
+            self.track.refused_by(self, reply)
+
+    def received(self, message: m.Message) -> None:
+        """Take PUBLISH_DONE or REQUEST_UPDATE."""
+        if isinstance(message, m.PublishDone):
+            self._done = message
+            self._drain()
+        elif isinstance(message, m.RequestUpdate) and self.exchange is not None:
+            accept_update(self.exchange, message)
+
+    def cancelled(self) -> None:
+        """The publisher is gone."""
+        if self.established:
+            self.track.ended_by(self, PublishDoneStatus.INTERNAL_ERROR, "the publisher is gone")
+        else:
+            error = m.RequestError(RequestErrorCode.DOES_NOT_EXIST, "the publisher is gone")
+            self.track.refused_by(self, error)
+
+    # TrackSink
+
+    def open_subgroup(self, header: SubgroupHeader) -> SubgroupForwarder:
+        """Take a new stream."""
+        self._received += 1
+        stream = SubgroupForwarder(self, header)
+        self._streams.add(stream)
+        return stream
+
+    def closed_subgroup(self, stream: SubgroupForwarder) -> None:
+        """A stream has ended."""
+        self._streams.discard(stream)
+        if self._done is not None:
+            self._drain()
+
+    def datagram(self, item: ObjectDatagram) -> None:
+        """Pass on an object in a datagram."""
+        location = Location(item.group_id, item.object_id)
+        self.track.note(location)
+        if not self.track.claim(("datagram", location), self):
+            return
+        for downstream in self.track.downstreams:
+            if downstream.takes(location):
+                downstream.send_datagram(item)
+
+    # private
+
+    def _drain(self) -> None:
+        """Wait for the streams that PUBLISH_DONE counts; it often arrives before them."""
+        assert self._done is not None
+        count = self._done.stream_count
+        if count < m.UNKNOWN_STREAM_COUNT and self._received >= count and not self._streams:
+            self._finish()
+        elif self._timer is None:
+            known = count < m.UNKNOWN_STREAM_COUNT or self._streams
+            seconds = limits.DRAIN_SECONDS if known else limits.DRAIN_UNKNOWN_SECONDS
+            self._timer = self.track.owner.clock.call_later(seconds, self._finish)
+
+    def _finish(self) -> None:
+        self._stop_timer()
+        if self in self.track.upstreams and self._done is not None:
+            for stream in list(self._streams):
+                stream.abandon(StreamError.CANCELLED)
+            self.track.ended_by(self, self._done.status, self._done.reason)
+
+    def _unanswered(self) -> None:
+        self._timer = None
+        self.cancel()
+        seconds = f"{limits.ANSWER_SECONDS:g} seconds"
+        error = m.RequestError(RequestErrorCode.TIMEOUT, f"no answer of the publisher within {seconds}")
+        self.track.refused_by(self, error)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Downstream:
+    """A client's subscription at the relay; the owner of its request."""
+
+    def __init__(self, track: Track, session: Session, parameters: Parameters) -> None:
+        self.track = track
+        self.session = session
+        self.exchange: Exchange | None = None
+        "None for a moment only: the relay's own PUBLISH before it is sent."
+        self.established = False
+        self.alias = session.new_alias()
+        self.forward = bool(parameters.get(Parameter.FORWARD, 1))
+        self._filter: Filter | None = parameters.get(Parameter.SUBSCRIPTION_FILTER)
+        self._start = Location(0, 0)
+        self._end_group: int | None = None
+        self._opened = 0
+        self._streams: set[OutgoingSubgroup] = set()
+        self._timer: Timer | None = None
+
+    # before it stands
+
+    def hold(self, seconds: float) -> None:
+        """Wait for a publisher."""
+        self._timer = self.track.owner.clock.call_later(seconds, self._rendezvous_over)
+
+    def establish(self) -> None:
+        """The track has a publisher: accept the subscription, once."""
+        if self.established or self.exchange is None:
+            return
+        self._stop_timer()
+        largest = self.track.largest
+        if self._beyond(self._filter, largest):
+            self.refuse(m.RequestError(RequestErrorCode.INVALID_RANGE, f"the largest object is {largest}"))
+            return
+        self.established = True
+        self._set_range(self._filter)
+        ok = m.SubscribeOk(self.alias, self.track.parameters, self.track.properties)
+        self.track.behaviour.subscribed(self.exchange, ok)
+
+    def refuse(self, error: m.RequestError) -> None:
+        """There will be no subscription."""
+        self.track.remove_downstream(self)
+        if self.exchange is not None:
+            if not isinstance(error.code, RequestErrorCode):
+                error = dataclasses.replace(error, code=RequestErrorCode.INTERNAL_ERROR)
+            self.track.behaviour.refused(self.exchange, dataclasses.replace(error, request_id=None))
+
+    def _rendezvous_over(self) -> None:
+        self._timer = None
+        if not self.track.upstreams and self.exchange is not None:
+            self.track.remove_downstream(self)
+            self.track.behaviour.rendezvous_over(self.exchange)
+
+    # while it stands
+
+    def offered(self) -> None:
+        """The relay has sent PUBLISH: objects may follow at once."""
+        self.established = True
+        self._set_range(self._filter)
+
+    def takes(self, location: Location) -> bool:
+        """Whether the object there is to be sent."""
+        return (
+            self.established
+            and self.forward
+            and location >= self._start
+            and (self._end_group is None or location.group <= self._end_group)
+        )
+
+    def open(self, header: SubgroupHeader) -> OutgoingSubgroup | None:
+        """Open a stream; None: the session takes no more."""
+        draft = self.session.draft
+        priority = header.publisher_priority
+        if priority is None and not draft.subgroup_flags & _DEFAULT_PRIORITY_FLAG:
+            priority = self.track.default_priority
+        header = dataclasses.replace(
+            header,
+            track_alias=self.alias,
+            publisher_priority=priority,
+            first_object=header.first_object and bool(draft.subgroup_flags & _FIRST_OBJECT_FLAG),
+        )
+        stream = OutgoingSubgroup(self, header)
+        if not stream.start():
+            return None
+        self._opened += 1
+        self._streams.add(stream)
+        return stream
+
+    def closed(self, stream: OutgoingSubgroup) -> None:
+        """A stream has ended."""
+        self._streams.discard(stream)
+
+    def send_datagram(self, item: ObjectDatagram) -> None:
+        """Send an object in a datagram, if it fits."""
+        draft = self.session.draft
+        priority = item.publisher_priority
+        if priority is None and not draft.datagram_flags & _DATAGRAM_DEFAULT_PRIORITY_FLAG:
+            priority = self.track.default_priority
+        try:
+            data = encode_datagram(
+                dataclasses.replace(item, track_alias=self.alias, publisher_priority=priority), draft
+            )
+        except LocalProtocolError:
+            return
+        if not self.session.closed and len(data) <= self.session.transport.max_datagram_size:
+            self.session.transport.send_datagram(data)
+
+    def end(self, status: PublishDoneStatus | int, reason: str) -> None:
+        """The track has no publisher any more: say PUBLISH_DONE."""
+        for stream in list(self._streams):
+            stream.end(StreamError.CANCELLED)
+        self.track.remove_downstream(self)
+        exchange = self.exchange
+        if exchange is None:
+            return
+        count = self.track.behaviour.stream_count(self._opened)
+        if not isinstance(status, PublishDoneStatus):
+            status = PublishDoneStatus.INTERNAL_ERROR
+        if not exchange.send(m.PublishDone(status, count, reason)):
+            exchange.send(m.PublishDone(PublishDoneStatus.INTERNAL_ERROR, count, reason))
+        exchange.finish()
+
+    def release(self) -> None:
+        """Reset the streams that are open."""
+        self._stop_timer()
+        for stream in list(self._streams):
+            stream.end(StreamError.CANCELLED)
+
+    # Owner
+
+    def replied(self, reply: m.Reply) -> None:
+        """Take the client's answer to a PUBLISH of ours."""
+        if isinstance(reply, m.RequestOk):
+            self._change(reply.parameters)
+        else:
+            self.track.remove_downstream(self)
+
+    def received(self, message: m.Message) -> None:
+        """Take REQUEST_UPDATE."""
+        if not isinstance(message, m.RequestUpdate) or self.exchange is None:
+            return
+        if not self.session.answers_updates():
+            self._check_narrower(message.parameters.get(Parameter.SUBSCRIPTION_FILTER))
+        self._change(message.parameters)
+        accept_update(self.exchange, message, self.track.parameters)
+
+    def cancelled(self) -> None:
+        """The client has unsubscribed."""
+        self.track.remove_downstream(self)
+
+    # private
+
+    @staticmethod
+    def _beyond(wanted: Filter | None, largest: Location | None) -> bool:
+        """Whether all that is wanted lies behind what there is."""
+        return (
+            wanted is not None
+            and None not in (largest, wanted.end_group)
+            and (
+                wanted.end_group < largest.group  # type: ignore[operator,union-attr]
+            )
+        )
+
+    def _set_range(self, wanted: Filter | None) -> None:
+        self._filter = wanted
+        self._end_group = None if wanted is None else wanted.end_group
+        if wanted is None:
+            return
+        largest = self.track.largest
+        if wanted.type is FilterType.LARGEST_OBJECT:
+            self._start = self.track.next_location()
+        elif wanted.type is FilterType.NEXT_GROUP_START:
+            self._start = Location(0, 0) if largest is None else Location(largest.group + 1, 0)
+        else:
+            self._start = wanted.start or Location(0, 0)
+
+    def _check_narrower(self, wanted: Filter | None) -> None:
+        """Draft 14: "The Start Location MUST NOT decrease and the End Group MUST NOT increase" (9.10)."""
+        if not self.established or wanted is None or wanted.start is None:
+            return
+        widens = self._end_group is not None and (
+            wanted.end_group is None or wanted.end_group > self._end_group
+        )
+        if wanted.start < self._start or widens:
+            raise ProtocolViolation("SUBSCRIBE_UPDATE widens the subscription")
+
+    def _change(self, parameters: Parameters) -> None:
+        if Parameter.SUBSCRIPTION_FILTER in parameters:
+            self._set_range(parameters[Parameter.SUBSCRIPTION_FILTER])
+        if Parameter.FORWARD in parameters:
+            self.forward = bool(parameters[Parameter.FORWARD])
+            self.track.forward_changed()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+# Bits of stream and datagram types of which a draft's row says whether it has them (`Draft`).
+_DEFAULT_PRIORITY_FLAG = 0x20
+_FIRST_OBJECT_FLAG = 0x40
+_DATAGRAM_DEFAULT_PRIORITY_FLAG = 0x08
+
+
+class OutgoingSubgroup:
+    """One forwarded stream to one subscriber."""
+
+    def __init__(self, downstream: Downstream, header: SubgroupHeader) -> None:
+        self._downstream = downstream
+        self._session = downstream.session
+        self._encoder = SubgroupEncoder(header, downstream.session.draft)
+        self._stream_id: int | None = None
+
+    def start(self) -> bool:
+        """Open it and send the header; False: the session takes no more streams."""
+        try:
+            header = self._encoder.header()
+        except LocalProtocolError:
+            return False
+        self._stream_id = self._session.open_data_stream(self._stopped)
+        if self._stream_id is None:
+            return False
+        self._session.write(self._stream_id, header)
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether objects can still be sent."""
+        return self._stream_id is not None
+
+    def send(self, item: StreamObject) -> None:
+        """Send an object, in so far as the session's draft has it."""
+        draft = self._session.draft
+        if self._stream_id is None or item.status not in draft.object_statuses:
+            return
+        if item.properties and item.status not in draft.statuses_with_properties:
+            item = dataclasses.replace(item, properties=KeyValues())
+        try:
+            data = self._encoder.object(item)
+        except LocalProtocolError:
+            self.end(StreamError.INTERNAL_ERROR)
+            return
+        if self._session.transport.backlog(self._stream_id) + len(data) > limits.STREAM_BACKLOG:
+            self.end(StreamError.TOO_FAR_BEHIND)
+        else:
+            self._session.write(self._stream_id, data)
+
+    def end(self, error: StreamError | None = None) -> None:
+        """End it with a FIN, or a reset for a reason."""
+        if self._stream_id is not None:
+            stream_id, self._stream_id = self._stream_id, None
+            self._session.end_data_stream(stream_id, error)
+            self._downstream.closed(self)
+
+    def _stopped(self) -> None:
+        # aioquic has answered STOP_SENDING with a reset; the subscription goes on.
+        self._stream_id = None
+        self._downstream.closed(self)
+
+
+class SubgroupForwarder:
+    """One stream of a publisher, on its way to all who want it."""
+
+    def __init__(self, upstream: Upstream, header: SubgroupHeader) -> None:
+        self._upstream = upstream
+        self._track = upstream.track
+        self._header = header
+        self._subgroup = header.subgroup_id
+        self._first: int | None = None
+        self._streams: dict[Downstream, OutgoingSubgroup | None] = {}
+        self._copy = False
+        self._ended = False
+
+    def object(self, item: StreamObject) -> None:
+        """Pass on the next object."""
+        location = Location(self._header.group_id, item.object_id)
+        self._track.note(location)
+        is_first = self._first is None
+        if self._first is None:
+            self._first = item.object_id
+            if self._subgroup is None:
+                self._subgroup = item.object_id
+            self._copy = not self._track.claim((self._header.group_id, self._subgroup), self._upstream)
+        passed = self._track.behaviour.forward_object(item)
+        if self._copy or passed is None:
+            return
+        for downstream in list(self._track.downstreams):
+            stream = self._streams.get(downstream)
+            if not downstream.takes(location):
+                if stream is not None:
+                    # "Omitting a Subgroup Object due to the subscriber's Forward State": reset
+                    # (`closing-subgroup-streams`).
+                    stream.end(StreamError.CANCELLED)
+                continue
+            if downstream not in self._streams:
+                stream = self._streams[downstream] = downstream.open(self._outgoing_header(is_first))
+            if stream is not None:
+                stream.send(passed)
+
+    def finish(self) -> None:
+        """The stream ended with a FIN."""
+        if self._first is None and self._subgroup is not None:
+            # A subgroup without objects is counted all the same.
+            for downstream in self._track.downstreams:
+                if downstream.takes(Location(self._header.group_id, 0)):
+                    self._streams[downstream] = downstream.open(self._header)
+        self._end(None)
+
+    def abandon(self, error: StreamError) -> None:
+        """The stream was reset, or its session ended."""
+        self._end(error)
+
+    def _outgoing_header(self, is_first: bool) -> SubgroupHeader:
+        if is_first:
+            return self._header
+        return dataclasses.replace(
+            self._header, subgroup_id=self._subgroup, subgroup_id_field=True, first_object=False
+        )
+
+    def _end(self, error: StreamError | None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        for stream in self._streams.values():
+            if stream is not None:
+                stream.end(error)
+        self._upstream.closed_subgroup(self)

@@ -1,0 +1,103 @@
+"""The private names of aioquic 1.7 that a server needs and that have no public word.
+
+Nothing else in the relay touches a name of aioquic that begins with an underscore;
+tests/relay/test_internals.py checks that each is still there and still means the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aioquic.h3.connection import H3Connection
+from aioquic.quic.connection import END_STATES, QuicConnection, QuicConnectionState
+
+# Settings by which clients of later drafts of WebTransport recognise a server (draft-ietf-webtrans-http3
+# section 9.2): WT_ENABLED of the newest, WT_MAX_SESSIONS of the ones between. aioquic sends draft 02's.
+_NEWER_WEBTRANSPORT_SETTINGS = {0x2C7CF000: 1, 0x14E9CD29: 1, 0xC671706A: 1}
+
+# Of a 1-RTT packet with one DATAGRAM frame, besides the peer's connection id: first byte, packet
+# number of 2 bytes, frame type, length of 2 bytes, AEAD tag of 16.
+_DATAGRAM_OVERHEAD = 22
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a QUIC connection ended."""
+
+    code: int
+    reason: str
+    by_peer: bool
+    application: bool
+    "Whether `code` is the application's; otherwise it is QUIC's own."
+
+
+def ended(quic: QuicConnection) -> Ended | None:
+    """How a connection ended; None while it lives.
+
+    aioquic tells by an event only after its draining period of three probe timeouts.
+    """
+    event = quic._close_event
+    if event is None:
+        return None
+    by_peer = quic._state is QuicConnectionState.DRAINING
+    return Ended(event.error_code, event.reason_phrase, by_peer, event.frame_type is None)
+
+
+def is_ending(quic: QuicConnection) -> bool:
+    """Whether nothing but the end of the draining period is left to happen."""
+    return quic._state in END_STATES
+
+
+def largest_datagram(quic: QuicConnection) -> int:
+    """The longest payload in bytes of a DATAGRAM frame that aioquic sends and the peer takes; 0 is none.
+
+    A longer one would never leave and hold back all behind it.
+    """
+    accepted = quic._remote_max_datagram_frame_size
+    if accepted is None:
+        return 0
+    fits = quic._max_datagram_size - _DATAGRAM_OVERHEAD - len(quic._peer_cid.cid)
+    # The peer's limit counts the frame's type and length too (RFC 9221 section 3).
+    return max(0, min(fits, accepted - 3))
+
+
+def stream_credit(quic: QuicConnection, *, unidirectional: bool) -> int:
+    """How many more streams the peer lets us open now; aioquic holds back others without a word."""
+    limit = quic._remote_max_streams_uni if unidirectional else quic._remote_max_streams_bidi
+    opened = quic.get_next_available_stream_id(is_unidirectional=unidirectional) // 4
+    return max(0, limit - opened)
+
+
+def unacknowledged(quic: QuicConnection, stream_id: int) -> int:
+    """Bytes written to a stream that the peer has not acknowledged, sent or not."""
+    stream = quic._streams.get(stream_id)
+    return len(stream.sender._buffer) if stream is not None else 0
+
+
+def pending_datagrams(quic: QuicConnection) -> int:
+    """Datagrams that wait for their first packet."""
+    return len(quic._datagrams_pending)
+
+
+def can_write(quic: QuicConnection, stream_id: int) -> bool:
+    """Whether a stream of ours, or our half of one, still takes bytes."""
+    stream = quic._streams.get(stream_id)
+    if stream is None:
+        return False
+    # A fin or a reset, ours or the one aioquic answers STOP_SENDING with.
+    return stream.sender._buffer_fin is None and stream.sender._reset_error_code is None
+
+
+class WebTransportServer(H3Connection):
+    """HTTP/3 that announces WebTransport in all its drafts' words; sends its SETTINGS at once."""
+
+    def __init__(self, quic: QuicConnection) -> None:
+        super().__init__(quic, enable_webtransport=True)
+
+    def _get_local_settings(self) -> dict[int, int]:
+        return {**super()._get_local_settings(), **_NEWER_WEBTRANSPORT_SETTINGS}
+
+    def buffered(self, stream_id: int) -> int:
+        """Bytes of a stream that are kept until a frame is whole; HTTP/3 itself sets no limit."""
+        stream = self._stream.get(stream_id)
+        return len(stream.buffer) if stream is not None else 0

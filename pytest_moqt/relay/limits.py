@@ -1,0 +1,50 @@
+"""How much one client may make the relay keep: every collection that a peer can grow has its bound here."""
+
+from __future__ import annotations
+
+CONNECTIONS = 1024
+"QUIC connections at a time; first packets beyond are dropped."
+REQUESTS = 1024
+"Requests of one client that stand at a time; more are refused."
+REQUESTS_WAITING = 256
+"Requests of ours that wait for a client's MAX_REQUEST_ID."
+REQUEST_CREDIT = 128
+"Request ids that a client may use before the relay must raise MAX_REQUEST_ID (14-16), in steps of 2."
+OUT_OF_ORDER_IDS = 4096
+"Request ids seen before smaller ones, where streams may overtake each other."
+STREAMS = 4096
+"Streams of one client that are open at a time; one more ends its session."
+EARLY_BYTES = 256 * 1024
+"Bytes of one client that are held until they can be understood: before SETUP, before a track alias."
+EARLY_SECONDS = 5.0
+"How long data of an unknown track alias is held."
+EARLY_STREAMS = 64
+"Data streams of one client that are held for an unknown track alias; the oldest is given up first."
+EARLY_DATAGRAMS = 64
+"The same for datagrams."
+OBJECT_BYTES = 16 * 1024 * 1024
+"One object's payload."
+STREAM_BACKLOG = 8 * 1024 * 1024
+"Bytes of one forwarded stream that a subscriber has not acknowledged; above, the stream is reset."
+FORWARDED_STREAMS = 1024
+"Forwarded streams that one subscriber has open at a time; objects of further ones are dropped."
+REMEMBERED = 1024
+"Subgroups or datagrams of one track that are remembered to tell a second publisher's copies."
+DATAGRAMS_QUEUED = 1024
+"Datagrams that wait for one client's congestion window; more are dropped, as a network would."
+CONNECT_BYTES = 64 * 1024
+"Bytes of HTTP/3 that are kept until a frame is whole."
+SETUP_SECONDS = 10.0
+"Until a client that says nothing is closed with CONTROL_MESSAGE_TIMEOUT."
+RENDEZVOUS_SECONDS = 30.0
+'The longest a subscription is held; "The relay MAY use a shorter timeout" (`rendezvous-timeout`).'
+ANSWER_SECONDS = 10.0
+"Until a publisher that does not answer a SUBSCRIBE is given up with TIMEOUT."
+DRAIN_SECONDS = 2.0
+"After PUBLISH_DONE: how long streams that it counts and that have not come are waited for."
+DRAIN_UNKNOWN_SECONDS = 0.5
+"The same when the publisher does not say how many there are."
+IDLE_SECONDS = 30.0
+"Until a silent connection is given up (QUIC's idle timeout)."
+LINGER_SECONDS = 1.0
+"How long the connection beneath a WebTransport session that the relay ended stays for the client to close."

@@ -1,0 +1,421 @@
+"""Which client's request concerns which others: namespaces, tracks, and who wants to hear of them.
+
+Rules (`relays-moq`, "Publisher Interactions" and "Subscriber Interactions"):
+
+- SUBSCRIBE goes to every publisher that published the track, or a namespace that is a prefix of its
+  own; the first that accepts is enough. All subscribers of a track share what comes of it.
+- SUBSCRIBE for what nobody publishes is refused at once, or held if RENDEZVOUS_TIMEOUT says so.
+- PUBLISH_NAMESPACE is passed on to SUBSCRIBE_NAMESPACE, as NAMESPACE or, in draft 14, as itself.
+  PUBLISH is passed on to those who want tracks: SUBSCRIBE_TRACKS, before draft 18 SUBSCRIBE_NAMESPACE.
+- Nothing is cached. FETCH is refused with NOT_SUPPORTED; TRACK_STATUS is answered for tracks that the
+  relay has a subscription to, others do not exist.
+- Authorization tokens are not judged: who reaches a relay for tests may use it.
+"""
+
+from __future__ import annotations
+
+from pytest_moqt.protocol import messages as m
+from pytest_moqt.protocol.drafts import Topology
+from pytest_moqt.protocol.errors import ProtocolViolation
+from pytest_moqt.protocol.layouts import defines
+from pytest_moqt.protocol.parameters import Parameter, Parameters
+from pytest_moqt.protocol.registries import REQUEST_ERRORS, RequestErrorCode
+from pytest_moqt.protocol.values import KeyValues, TrackNamespace
+from pytest_moqt.relay.behaviour import Behaviour
+from pytest_moqt.relay.forwarding import (
+    Downstream,
+    FullTrackName,
+    Track,
+    Upstream,
+    accept_update,
+)
+from pytest_moqt.relay.session import Clock, Exchange, Owner, Session
+
+
+def is_prefix(prefix: TrackNamespace, namespace: TrackNamespace) -> bool:
+    """Whether a namespace lies under a prefix, field by field."""
+    return namespace[: len(prefix)] == prefix
+
+
+class Router:
+    """The tables of one relay."""
+
+    def __init__(self, clock: Clock, behaviour: Behaviour) -> None:
+        self.clock = clock
+        self.behaviour = behaviour
+        self.announcements: list[Announcement] = []
+        self.interests: list[Interest] = []
+        self.tracks: dict[FullTrackName, Track] = {}
+
+    def accept(self, exchange: Exchange) -> Owner:
+        """Take a client's new request."""
+        match exchange.request:
+            case m.PublishNamespace() as request:
+                return self._publish_namespace(exchange, request)
+            case m.Subscribe() as request:
+                return self._subscribe(exchange, request)
+            case m.Publish() as request:
+                return self._publish(exchange, request)
+            case m.SubscribeNamespace() as request:
+                return self._subscribe_namespace(exchange, request)
+            case m.SubscribeTracks() as request:
+                tracks_only = Interest(self, exchange, request.track_namespace_prefix, tracks=True)
+                return self._add_interest(tracks_only, request.parameters.get(Parameter.FORWARD, 1))
+            case m.TrackStatus() as request:
+                return self._track_status(exchange, request)
+            case _:
+                exchange.reply(
+                    m.RequestError(RequestErrorCode.NOT_SUPPORTED, "this relay keeps no past objects")
+                )
+                return Nobody()
+
+    def closed(self, session: Session) -> None:
+        """A session is over; its requests have been withdrawn one by one."""
+
+    def unused(self, track: Track) -> None:
+        """A track has neither publishers nor subscribers."""
+        if self.tracks.get(track.name) is track:
+            del self.tracks[track.name]
+
+    # ---- namespaces ----
+
+    def _publish_namespace(self, exchange: Exchange, request: m.PublishNamespace) -> Owner:
+        namespace = request.track_namespace
+        if self._is_reserved(exchange.session, namespace):
+            return self._reserved(exchange)
+        announcement = Announcement(self, exchange, namespace)
+        exchange.owner = announcement
+        self.behaviour.accept_namespace(exchange)
+        if exchange.over or exchange.session.closed:
+            return Nobody()
+        self.announcements.append(announcement)
+        for interest in list(self.interests):
+            interest.announced(namespace)
+        for track in list(self.tracks.values()):
+            # "it MUST send a SUBSCRIBE to the publisher that sent the PUBLISH_NAMESPACE for each matching
+            # subscription": those that are held, and those that have other publishers already.
+            if is_prefix(namespace, track.name[0]) and track.downstreams:
+                track.ask(exchange.session)
+        return announcement
+
+    def withdrawn(self, announcement: Announcement) -> None:
+        """A namespace has one publisher less; subscriptions under it go on."""
+        if announcement not in self.announcements:
+            return
+        self.announcements.remove(announcement)
+        if not any(other.namespace == announcement.namespace for other in self.announcements):
+            for interest in list(self.interests):
+                interest.withdrawn(announcement.namespace)
+
+    def publishers_of(self, namespace: TrackNamespace) -> list[Session]:
+        """The sessions that published a namespace or a prefix of it, longest prefix first."""
+        matching = [each for each in self.announcements if is_prefix(each.namespace, namespace)]
+        matching.sort(key=lambda each: -len(each.namespace))
+        return list(dict.fromkeys(each.session for each in matching))
+
+    def _subscribe_namespace(self, exchange: Exchange, request: m.SubscribeNamespace) -> Owner:
+        draft = exchange.draft
+        # Subscribe Options of 16 and 17: 0 PUBLISH, 1 NAMESPACE, 2 both; 14 has no choice; from 18
+        # SUBSCRIBE_TRACKS is a message of its own.
+        split = defines(draft, m.SubscribeTracks)
+        interest = Interest(
+            self,
+            exchange,
+            request.track_namespace_prefix,
+            namespaces=split or request.subscribe_options in (1, 2),
+            tracks=not split and request.subscribe_options in (0, 2),
+        )
+        return self._add_interest(interest, request.parameters.get(Parameter.FORWARD, 1))
+
+    def _add_interest(self, interest: Interest, forward: int) -> Owner:
+        exchange = interest.exchange
+        if self.overlaps(interest, interest.prefix):
+            exchange.reply(
+                m.RequestError(RequestErrorCode.PREFIX_OVERLAP, "the prefix overlaps one subscribed to")
+            )
+            return Nobody()
+        interest.forward = forward
+        exchange.reply(m.RequestOk())
+        exchange.owner = interest
+        self.interests.append(interest)
+        interest.catch_up()
+        return interest
+
+    def overlaps(self, interest: Interest, prefix: TrackNamespace) -> bool:
+        """Whether the session has an interest of the same kind in a prefix of this one, or under it."""
+        return any(
+            other is not interest
+            and other.session is interest.session
+            and type(other.exchange.request) is type(interest.exchange.request)
+            and (is_prefix(other.prefix, prefix) or is_prefix(prefix, other.prefix))
+            for other in self.interests
+        )
+
+    # ---- tracks ----
+
+    def track(self, name: FullTrackName) -> Track:
+        """The track of a name, known or new."""
+        track = self.tracks.get(name)
+        if track is None:
+            track = self.tracks[name] = Track(name, self)
+        return track
+
+    def _subscribe(self, exchange: Exchange, request: m.Subscribe) -> Owner:
+        session = exchange.session
+        name = (request.track_namespace, request.track_name)
+        if self._is_reserved(session, request.track_namespace):
+            return self._reserved(exchange)
+        known = self.tracks.get(name)
+        earlier = None if known is None else known.downstream_of(session)
+        if earlier is not None:
+            return self._duplicate(exchange, ours=earlier.exchange is None or earlier.exchange.ours)
+        track = self.track(name)
+        downstream = Downstream(track, session, request.parameters)
+        downstream.exchange = exchange
+        track.downstreams.append(downstream)
+        # Known to the exchange before anybody answers: an answer may end everything at once.
+        exchange.owner = downstream
+        if track.established:
+            downstream.establish()
+            track.forward_changed()
+            return downstream
+        asked = [track.ask(publisher) for publisher in self.publishers_of(request.track_namespace)]
+        if not any(asked) and not track.upstreams:
+            seconds = self.behaviour.hold_seconds(request)
+            if seconds > 0:
+                downstream.hold(seconds)
+            else:
+                track.remove_downstream(downstream)
+                self.behaviour.no_publisher(exchange)
+        return downstream
+
+    def _publish(self, exchange: Exchange, request: m.Publish) -> Owner:
+        session = exchange.session
+        if self._is_reserved(session, request.track_namespace):
+            return self._reserved(exchange)
+        track = self.track((request.track_namespace, request.track_name))
+        earlier = track.upstream_of(session)
+        if earlier is not None and earlier.established:
+            return self._duplicate(exchange, ours=not earlier.published)
+        upstream = Upstream(track, session, exchange)
+        upstream.bind(request.track_alias)
+        exchange.owner = upstream
+        track.upstreams.append(upstream)
+        if earlier is not None:
+            # "it MUST ensure the subscription it initiated transitions to the Terminated state before
+            # sending PUBLISH_OK" (`subscriptions`).
+            earlier.cancel()
+            track.remove_upstream(earlier)
+        track.published_by(upstream, request.parameters, request.track_properties)
+        for interest in list(self.interests):
+            interest.published(track)
+        upstream.forward = track.wanted()
+        parameters: Parameters = KeyValues(((Parameter.FORWARD, int(upstream.forward)),))
+        exchange.reply(m.RequestOk(parameters))
+        session.deliver_held(request.track_alias, upstream)
+        return upstream
+
+    def _track_status(self, exchange: Exchange, request: m.TrackStatus) -> Owner:
+        track = self.tracks.get((request.track_namespace, request.track_name))
+        if track is None or not track.established:
+            reason = "the relay has no subscription to this track"
+            exchange.reply(m.RequestError(RequestErrorCode.DOES_NOT_EXIST, reason))
+            return Nobody()
+        exchange.reply(m.RequestOk(track.parameters, track.properties))
+        exchange.finish()
+        return Nobody()
+
+    def _duplicate(self, exchange: Exchange, *, ours: bool) -> Owner:
+        """A second subscription to a track in one session, in the same role."""
+        code = RequestErrorCode.DUPLICATE_SUBSCRIPTION
+        kind = "SUBSCRIBE" if isinstance(exchange.request, m.Subscribe) else "PUBLISH"
+        if REQUEST_ERRORS.value(code, exchange.draft.number, kind) is None and not ours:
+            # Draft 14: "publishers SHOULD treat this as a protocol violation" (section 9.7); not so where
+            # requests of both ends may have crossed.
+            raise ProtocolViolation("a second subscription to the same track")
+        exchange.reply(m.RequestError(code, "there is a subscription to this track in this session"))
+        return Nobody()
+
+    @staticmethod
+    def _is_reserved(session: Session, namespace: TrackNamespace) -> bool:
+        """`.` and `.session` are never another client's (`reserved-namespaces`, where they exist)."""
+        reserves = session.draft.topology is Topology.REQUEST_STREAMS
+        return reserves and namespace[:1] in ((b".",), (b".session",))
+
+    @staticmethod
+    def _reserved(exchange: Exchange) -> Owner:
+        exchange.reply(m.RequestError(RequestErrorCode.DOES_NOT_EXIST, "the namespace is reserved"))
+        return Nobody()
+
+
+class Nobody:
+    """The owner of requests that were answered and over at once."""
+
+    def replied(self, reply: m.Reply) -> None:
+        """Take an answer."""
+
+    def received(self, message: m.Message) -> None:
+        """Take a message."""
+
+    def cancelled(self) -> None:
+        """Take the end."""
+
+
+class Announcement:
+    """A client's PUBLISH_NAMESPACE."""
+
+    def __init__(self, router: Router, exchange: Exchange, namespace: TrackNamespace) -> None:
+        self.router = router
+        self.exchange = exchange
+        self.session = exchange.session
+        self.namespace = namespace
+
+    def replied(self, reply: m.Reply) -> None:
+        """Not ours: nothing to take."""
+
+    def received(self, message: m.Message) -> None:
+        """Take REQUEST_UPDATE, which changes nothing here."""
+        if isinstance(message, m.RequestUpdate):
+            accept_update(self.exchange, message)
+
+    def cancelled(self) -> None:
+        """The publisher has withdrawn it, or is gone."""
+        self.router.withdrawn(self)
+        if not self.session.closed:
+            self.router.behaviour.namespace_withdrawn(self.exchange)
+
+
+class Interest:
+    """A client's SUBSCRIBE_NAMESPACE or SUBSCRIBE_TRACKS."""
+
+    def __init__(
+        self,
+        router: Router,
+        exchange: Exchange,
+        prefix: TrackNamespace,
+        *,
+        namespaces: bool = False,
+        tracks: bool = False,
+    ) -> None:
+        self.router = router
+        self.exchange = exchange
+        self.session = exchange.session
+        self.prefix = prefix
+        self.namespaces = namespaces
+        self.tracks = tracks
+        self.forward = 1
+        self._told: set[TrackNamespace] = set()
+        self._passed_on: dict[TrackNamespace, PassedOnNamespace] = {}
+
+    def catch_up(self) -> None:
+        """Tell what there is already."""
+        for announcement in list(self.router.announcements):
+            self.announced(announcement.namespace)
+        for track in list(self.router.tracks.values()):
+            self.published(track)
+
+    def announced(self, namespace: TrackNamespace) -> None:
+        """Tell of a namespace, once."""
+        if not self.namespaces or not is_prefix(self.prefix, namespace) or namespace in self._told:
+            return
+        if defines(self.exchange.draft, m.Namespace):
+            if self.exchange.send(m.Namespace(namespace[len(self.prefix) :])):
+                self._told.add(namespace)
+        elif not self._is_its_own(namespace):
+            passed_on = PassedOnNamespace(self, namespace)
+            passed_on.exchange = self.session.request(m.PublishNamespace(namespace), passed_on)
+            if passed_on.exchange is not None:
+                self._told.add(namespace)
+                self._passed_on[namespace] = passed_on
+
+    def withdrawn(self, namespace: TrackNamespace) -> None:
+        """Tell that a namespace has no publisher any more."""
+        if namespace not in self._told:
+            return
+        self._told.discard(namespace)
+        passed_on = self._passed_on.pop(namespace, None)
+        if passed_on is None:
+            self.exchange.send(m.NamespaceDone(namespace[len(self.prefix) :]))
+        elif passed_on.exchange is not None:
+            passed_on.exchange.cancel()
+
+    def published(self, track: Track) -> None:
+        """Offer a track that somebody else publishes, unless the client has it already."""
+        if not self.tracks or not is_prefix(self.prefix, track.name[0]):
+            return
+        if not any(upstream.published for upstream in track.upstreams):
+            return
+        if track.upstream_of(self.session) or track.downstream_of(self.session):
+            return
+        namespace, name = track.name
+        if not self.session.may_open_request() and defines(self.exchange.draft, m.PublishBlocked):
+            self.exchange.send(m.PublishBlocked(namespace[len(self.prefix) :], name))
+            return
+        parameters: dict[Parameter | int, object] = {Parameter.FORWARD: self.forward}
+        downstream = Downstream(track, self.session, KeyValues(parameters))
+        if track.largest is not None:
+            parameters[Parameter.LARGEST_OBJECT] = track.largest
+        request = m.Publish(namespace, name, downstream.alias, KeyValues(parameters), track.properties)
+        downstream.exchange = self.session.request(request, downstream)
+        if downstream.exchange is not None:
+            track.downstreams.append(downstream)
+            downstream.offered()
+            track.forward_changed()
+
+    def _is_its_own(self, namespace: TrackNamespace) -> bool:
+        return any(
+            each.session is self.session and each.namespace == namespace for each in self.router.announcements
+        )
+
+    # Owner
+
+    def replied(self, reply: m.Reply) -> None:
+        """Not ours: nothing to take."""
+
+    def received(self, message: m.Message) -> None:
+        """Take REQUEST_UPDATE, which may change the prefix."""
+        if not isinstance(message, m.RequestUpdate):
+            return
+        prefix = message.parameters.get(Parameter.TRACK_NAMESPACE_PREFIX, self.prefix)
+        if self.router.overlaps(self, prefix):
+            error = m.RequestError(
+                RequestErrorCode.PREFIX_OVERLAP,
+                "the prefix overlaps one subscribed to",
+                request_id=message.request_id,
+            )
+            # "When a REQUEST_UPDATE fails for a SUBSCRIBE_NAMESPACE ... the responder MUST close the bidi
+            # stream" (`updating-subscriptions`).
+            self.exchange.send(error, answering=m.RequestUpdate)
+            self.exchange.finish()
+            self.cancelled()
+            return
+        self.forward = message.parameters.get(Parameter.FORWARD, self.forward)
+        accept_update(self.exchange, message)
+        if prefix != self.prefix:
+            self.prefix = prefix
+            self._told = {namespace for namespace in self._told if is_prefix(prefix, namespace)}
+            self.catch_up()
+
+    def cancelled(self) -> None:
+        """The client wants to hear no more."""
+        if self in self.router.interests:
+            self.router.interests.remove(self)
+
+
+class PassedOnNamespace:
+    """The relay's own PUBLISH_NAMESPACE to a subscriber of namespaces (draft 14)."""
+
+    def __init__(self, interest: Interest, namespace: TrackNamespace) -> None:
+        self._interest = interest
+        self._namespace = namespace
+        self.exchange: Exchange | None = None
+
+    def replied(self, reply: m.Reply) -> None:
+        """An answer changes nothing: what was refused is not offered again."""
+
+    def received(self, message: m.Message) -> None:
+        """Nothing comes."""
+
+    def cancelled(self) -> None:
+        """The client does not want to hear of it."""
+        self._interest._passed_on.pop(self._namespace, None)

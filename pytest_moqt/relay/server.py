@@ -1,0 +1,186 @@
+"""The relay on a UDP port: packets to connections, connections to sessions, raw QUIC and WebTransport alike.
+
+Rules:
+
+- One port serves both transports and all drafts: ALPN `h3` is WebTransport, the others name a draft.
+- Over raw QUIC the relay prefers its newest draft; over WebTransport it takes the client's first that it
+  has. A client that offers no sub-protocol is answered with draft 14, which negotiates in its SETUP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+from typing import cast
+
+from aioquic._buffer import Buffer
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
+from aioquic.quic.connection import NetworkAddress, QuicConnection
+from aioquic.quic.packet import QuicPacketType, encode_quic_version_negotiation, pull_quic_header
+
+from pytest_moqt.protocol.drafts import SUPPORTED, Draft, draft, draft_of_wt_protocol
+from pytest_moqt.protocol.webtransport import format_protocol
+from pytest_moqt.relay import limits
+from pytest_moqt.relay.behaviour import Behaviour
+from pytest_moqt.relay.certificates import Identity
+from pytest_moqt.relay.connection import Answer, Connection, Handler, SessionTransport
+from pytest_moqt.relay.routing import Router
+from pytest_moqt.relay.session import Session
+
+logger = logging.getLogger("pytest_moqt.relay")
+
+TRANSPORTS = ("auto", "quic", "webtransport")
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A UDP socket, bound.
+
+    Raises:
+        OSError: The address is not this machine's, or is in use.
+    """
+    family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    bound = socket.socket(family, kind, number)
+    try:
+        bound.setblocking(False)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+class Server(asyncio.DatagramProtocol):
+    """A relay on one UDP socket; a `connection.Host`.
+
+    Args:
+        loop: The event loop it runs in.
+        identity: Certificate and key.
+        drafts: Draft numbers spoken.
+        transport: One of TRANSPORTS.
+        behaviour: How the relay decides; by default correctly.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        identity: Identity,
+        *,
+        drafts: Sequence[int] = SUPPORTED,
+        transport: str = "auto",
+        behaviour: Behaviour | None = None,
+    ) -> None:
+        self.loop = loop
+        self.behaviour = behaviour or Behaviour()
+        self.drafts: tuple[Draft, ...] = tuple(draft(number) for number in sorted(drafts, reverse=True))
+        self.router = Router(loop, self.behaviour)
+        alpn = [row.alpn for row in self.drafts] if transport != "webtransport" else []
+        if transport != "quic":
+            alpn.append("h3")
+        self._configuration = QuicConfiguration(
+            is_client=False,
+            alpn_protocols=alpn,
+            certificate=identity.certificate,
+            certificate_chain=list(identity.chain),
+            private_key=identity.private_key,
+            idle_timeout=limits.IDLE_SECONDS,
+            max_datagram_frame_size=65535,
+        )
+        self._connections: dict[bytes, Connection] = {}
+        self._socket: asyncio.DatagramTransport | None = None
+
+    def connections(self) -> set[Connection]:
+        """Those that have not drained."""
+        return set(self._connections.values())
+
+    def close(self) -> None:
+        """End all connections and close the socket."""
+        for connection in self.connections():
+            connection.close(0, "the relay stops")
+            connection.drop()
+        self._connections.clear()
+        if self._socket is not None:
+            self._socket.close()
+
+    # asyncio.DatagramProtocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the socket."""
+        self._socket = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: NetworkAddress) -> None:
+        """Pass on one datagram; what is no QUIC packet of ours is dropped."""
+        try:
+            header = pull_quic_header(
+                Buffer(data=data), host_cid_length=self._configuration.connection_id_length
+            )
+        except ValueError:
+            return
+        negotiable = header.packet_type is not QuicPacketType.VERSION_NEGOTIATION
+        if negotiable and header.version not in (None, *self._configuration.supported_versions):
+            if len(data) >= SMALLEST_MAX_DATAGRAM_SIZE:  # RFC 9000 section 6.1: never answer a small one
+                answer = encode_quic_version_negotiation(
+                    source_cid=header.destination_cid,
+                    destination_cid=header.source_cid,
+                    supported_versions=self._configuration.supported_versions,
+                )
+                self.send(answer, addr)
+            return
+        connection = self._connections.get(header.destination_cid)
+        if connection is None:
+            if header.packet_type is not QuicPacketType.INITIAL or len(data) < SMALLEST_MAX_DATAGRAM_SIZE:
+                return
+            if len(self.connections()) >= limits.CONNECTIONS:
+                return
+            quic = QuicConnection(
+                configuration=self._configuration, original_destination_connection_id=header.destination_cid
+            )
+            connection = Connection(quic, self)
+            self._connections[header.destination_cid] = connection
+            self._connections[quic.host_cid] = connection
+        try:
+            connection.datagram_received(data, addr)
+        except Exception:
+            logger.exception("a datagram could not be handled")
+
+    def error_received(self, exc: Exception) -> None:
+        """ICMP errors say nothing that idle timeouts will not."""
+
+    # connection.Host
+
+    def send(self, data: bytes, address: NetworkAddress) -> None:
+        """Send one UDP datagram."""
+        if self._socket is not None and not self._socket.is_closing():
+            self._socket.sendto(data, address)
+
+    def add_id(self, connection_id: bytes, connection: Connection) -> None:
+        """Direct packets with this connection id to the connection."""
+        self._connections[connection_id] = connection
+
+    def remove_id(self, connection_id: bytes) -> None:
+        """Undo `add_id`."""
+        self._connections.pop(connection_id, None)
+
+    def gone(self, connection: Connection) -> None:
+        """Forget a connection."""
+        for connection_id in [key for key, value in self._connections.items() if value is connection]:
+            del self._connections[connection_id]
+
+    def open_session(self, transport: SessionTransport, draft: Draft) -> Handler:
+        """Begin a session."""
+        session = Session(transport, draft, self.router, self.behaviour, self.loop)
+        session.start()
+        return session
+
+    def answer_connect(self, path: str, offered: Sequence[str] | None) -> Answer:
+        """Decide on a request for a WebTransport session (see `connection.Host`)."""
+        return self.behaviour.answer_connect(self._correct_answer(offered), path)
+
+    def _correct_answer(self, offered: Sequence[str] | None) -> Answer:
+        for name in offered or (None,):
+            chosen = draft_of_wt_protocol(name)
+            if chosen is not None and chosen in self.drafts:
+                headers = () if name is None else ((b"wt-protocol", format_protocol(name).encode()),)
+                return Answer(200, headers, chosen)
+        return Answer(400)

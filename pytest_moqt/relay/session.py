@@ -1,0 +1,1250 @@
+"""One client's MoQT session as the relay sees it: SETUP, requests and replies, streams; no routing.
+
+Rules:
+
+- An `Exchange` is one request and all that belongs to it. What differs between drafts (the control
+  stream and ids, or a stream of its own) ends here; routing speaks to exchanges only.
+- What the client may not do raises RemoteProtocolError and closes this session with its code; nothing
+  of it reaches another session ("the Relay MUST NOT propagate that message or Object", `relays-moq`).
+- What is said to a client of a draft that cannot express it is not said; the caller is told so.
+- Data that comes before SETUP, or before the track alias it names, is held, within `limits`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pytest_moqt.protocol import messages as m
+from pytest_moqt.protocol.buffer import Reader
+from pytest_moqt.protocol.drafts import Draft, Topology
+from pytest_moqt.protocol.errors import (
+    DuplicateTrackAlias,
+    InvalidAuthority,
+    InvalidPath,
+    InvalidRequestId,
+    LocalProtocolError,
+    NeedMoreData,
+    ProtocolViolation,
+    RemoteProtocolError,
+    TooManyRequests,
+    VersionNegotiationFailed,
+)
+from pytest_moqt.protocol.framing import Frame, FrameBuffer, decode, encode
+from pytest_moqt.protocol.layouts import (
+    Layout,
+    Sender,
+    Stream,
+    layout_of_message,
+    layout_of_type,
+    reply_names,
+)
+from pytest_moqt.protocol.objects import (
+    DataStreamDecoder,
+    ObjectDatagram,
+    ObjectTooLarge,
+    StreamItem,
+    StreamObject,
+    SubgroupHeader,
+    decode_datagram,
+)
+from pytest_moqt.protocol.parameters import Parameter, Parameters, SetupOption
+from pytest_moqt.protocol.registries import STREAM_ERRORS, RequestErrorCode, SessionError, StreamError
+from pytest_moqt.protocol.transport import (
+    DatagramData,
+    StopSending,
+    StreamData,
+    StreamReset,
+    StreamTransport,
+    TransportClosed,
+    TransportEvent,
+    is_unidirectional,
+    opened_by_client,
+)
+from pytest_moqt.protocol.values import KeyValues, Token, TokenAlias
+from pytest_moqt.relay import limits
+from pytest_moqt.relay.behaviour import Behaviour
+
+logger = logging.getLogger("pytest_moqt.relay")
+
+IMPLEMENTATION = b"moq-test-relay (pytest-moqt)"
+"MOQT_IMPLEMENTATION of the relay."
+
+
+class MalformedPath(RemoteProtocolError):
+    """PATH that is no `path-abempty [?query]` of RFC 3986."""
+
+    code = SessionError.MALFORMED_PATH
+
+
+class MalformedAuthority(RemoteProtocolError):
+    """AUTHORITY that is no authority of RFC 3986, or has no host."""
+
+    code = SessionError.MALFORMED_AUTHORITY
+
+
+class TokenCacheOverflow(RemoteProtocolError):
+    """A token registered though MAX_AUTH_TOKEN_CACHE_SIZE is 0 here."""
+
+    code = SessionError.AUTH_TOKEN_CACHE_OVERFLOW
+
+
+class UnknownTokenAlias(RemoteProtocolError):
+    """A token named by an alias, of which there are none here."""
+
+    code = SessionError.UNKNOWN_AUTH_TOKEN_ALIAS
+
+
+class TooMuch(RemoteProtocolError):
+    """The client asks for more memory than it gets."""
+
+    code = SessionError.INTERNAL_ERROR
+
+
+class Timer(Protocol):
+    """A call that was scheduled."""
+
+    def cancel(self) -> None:
+        """Undo it."""
+
+
+class Clock(Protocol):
+    """What of an event loop the relay uses."""
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Call back in `delay` seconds."""
+
+
+class RelayTransport(StreamTransport, Protocol):
+    """What the relay asks of a transport beyond the verbs of a session."""
+
+    @property
+    def name(self) -> str:
+        """`quic` or `webtransport`."""
+
+    def stream_credit(self, *, unidirectional: bool) -> int:
+        """How many more streams the client lets the relay open."""
+
+    def backlog(self, stream_id: int) -> int:
+        """Bytes of a stream that the client has not acknowledged."""
+
+
+class Owner(Protocol):
+    """Whose business a request is."""
+
+    def replied(self, reply: m.Reply) -> None:
+        """Take the client's answer to a request of ours."""
+
+    def received(self, message: m.Message) -> None:
+        """Take a later message about the request."""
+
+    def cancelled(self) -> None:
+        """The client ended it, or the session is over; nothing can be said about it any more."""
+
+
+class Subgroup(Protocol):
+    """Where the objects of one incoming stream go."""
+
+    def object(self, item: StreamObject) -> None:
+        """Take the next object."""
+
+    def finish(self) -> None:
+        """The stream ended with a FIN."""
+
+    def abandon(self, error: StreamError) -> None:
+        """The stream was reset, or its session ended."""
+
+
+class TrackSink(Protocol):
+    """Where the objects of a track alias go."""
+
+    def open_subgroup(self, header: SubgroupHeader) -> Subgroup:
+        """Take a new stream."""
+
+    def datagram(self, item: ObjectDatagram) -> None:
+        """Take an object in a datagram."""
+
+
+class RequestRouter(Protocol):
+    """Who takes the requests of clients."""
+
+    def accept(self, exchange: Exchange) -> Owner:
+        """Take a new request; it may be answered at once or later."""
+
+    def closed(self, session: Session) -> None:
+        """A session is over; its exchanges have been told."""
+
+
+class Exchange:
+    """One request between the relay and a client, from its first message to its end."""
+
+    def __init__(self, session: Session, request: m.Request, *, ours: bool, stream_id: int | None) -> None:
+        self.session = session
+        self.request = request
+        self.ours = ours
+        self.stream_id = stream_id
+        "The request's own stream; None: it lives on the control stream, under its id."
+        self.owner: Owner | None = None
+        self.answered = False
+        self.over = False
+        self.peer_finished = False
+        "The client's half of the stream has ended."
+        self.goaway = False
+        self.updates = 0
+        "REQUEST_UPDATEs of ours that await their answer."
+
+    @property
+    def request_id(self) -> int | None:
+        """The request's id; None while it waits for credit."""
+        return getattr(self.request, "request_id", None)
+
+    @property
+    def draft(self) -> Draft:
+        """The session's draft."""
+        return self.session.draft
+
+    def frame(self, message: m.Message, answering: type[m.Message] | None = None) -> Frame:
+        """A message about this request as a frame, under the request's id where the draft writes one.
+
+        Raises:
+            LocalProtocolError: The draft cannot say that.
+        """
+        if isinstance(message, m.Reply) and answering is None:
+            answering = type(self.request)
+        fields = {field.name for field in dataclasses.fields(message)}
+        if "request_id" in fields and getattr(message, "request_id", None) is None:
+            message = dataclasses.replace(message, request_id=self.request_id)  # type: ignore[call-arg]
+        return encode(message, self.draft, sender=Sender.SERVER, answering=answering)
+
+    def write(self, frame: Frame) -> None:
+        """Send a frame as it is."""
+        self.session.write(self.stream_id, frame.encode(self.draft))
+
+    def send(self, message: m.Message, answering: type[m.Message] | None = None) -> bool:
+        """Send a message about this request; False: the request is over, or the draft cannot say that."""
+        if self.over or self.session.closed:
+            return False
+        try:
+            frame = self.frame(message, answering)
+        except LocalProtocolError as error:
+            logger.debug("%s cannot be told: %s", self.session.label, error)
+            return False
+        logger.debug("%s > %s", self.session.label, message)
+        self.write(frame)
+        return True
+
+    def reply(self, reply: m.Reply) -> None:
+        """Answer the request; an error ends it."""
+        if isinstance(reply, m.RequestError):
+            if not self.send(reply):
+                # Codes differ between drafts; this one they all have.
+                self.send(m.RequestError(RequestErrorCode.INTERNAL_ERROR, reply.reason))
+            self.answered = True
+            self.finish()
+        elif self.send(reply):
+            self.answered = True
+        elif not self.over:
+            self.reply(m.RequestError(RequestErrorCode.INTERNAL_ERROR, "the answer does not fit this draft"))
+
+    def finish(self) -> None:
+        """Nothing more will be said about the request: forget it, and end our half of its stream."""
+        if self.over:
+            return
+        self.over = True
+        if self.stream_id is not None:
+            self.session.write(self.stream_id, b"", fin=True)
+        self.session.forget(self)
+
+    def cancel(self, error: StreamError = StreamError.CANCELLED) -> None:
+        """End a request that the client has not ended, in its draft's way (`request-cancellation`)."""
+        if self.over:
+            return
+        if self.stream_id is not None:
+            self.over = True
+            self.session.abort(self.stream_id, error)
+        else:
+            self._send_cancellation()
+            self.over = True
+        self.session.forget(self)
+
+    def _send_cancellation(self) -> None:
+        match self.request:
+            case m.Subscribe() if self.ours:
+                self.send(m.Unsubscribe())
+            case m.Publish() if not self.ours:
+                self.send(m.Unsubscribe())
+            case m.PublishNamespace() if self.ours:
+                self.send(m.PublishNamespaceDone(self.request.track_namespace))
+            case m.PublishNamespace():
+                code, namespace = RequestErrorCode.UNINTERESTED, self.request.track_namespace
+                self.send(m.PublishNamespaceCancel(code, "", namespace))
+
+    def update(self, parameters: Parameters) -> None:
+        """Ask the client to change a request of ours, or a subscription of ours to its PUBLISH."""
+        if not self.over:
+            self.session.send_update(self, parameters)
+
+    def gone(self) -> None:
+        """The client ended the request: tell its owner, once."""
+        if self.over:
+            return
+        self.over = True
+        self.session.forget(self)
+        if self.owner is not None:
+            self.owner.cancelled()
+
+
+class _SeenIds:
+    """Which request ids a client has used, where streams may overtake each other."""
+
+    def __init__(self) -> None:
+        self._below = 0
+        self._above: set[int] = set()
+
+    def add(self, number: int) -> bool:
+        """Remember an id (halved: 0, 1, 2 …); False: it was used before."""
+        if number < self._below or number in self._above:
+            return False
+        self._above.add(number)
+        if len(self._above) > limits.OUT_OF_ORDER_IDS:
+            # The ids skipped belong to requests cancelled before they arrived; they will not come.
+            self._below = min(self._above)
+        while self._below in self._above:
+            self._above.remove(self._below)
+            self._below += 1
+        return True
+
+
+class Session:
+    """One client's session.
+
+    Args:
+        transport: Carries it.
+        draft: Negotiated by ALPN or sub-protocol; for draft 14 the only one of its version list.
+        router: Takes the client's requests.
+        behaviour: How the relay decides.
+        clock: For what must not wait forever.
+    """
+
+    def __init__(
+        self,
+        transport: RelayTransport,
+        draft: Draft,
+        router: RequestRouter,
+        behaviour: Behaviour,
+        clock: Clock,
+    ) -> None:
+        self.transport = transport
+        self.draft = draft
+        self.closed = False
+        self.established = False
+        self.label = f"{draft.name}/{transport.name}#{id(self) & 0xFFFF:04x}"
+        "Names the session in logs."
+        self.going_away = False
+        "The client sent GOAWAY: it gets no new requests."
+        self._router = router
+        self._behaviour = behaviour
+        self._clock = clock
+        self._own_streams = draft.topology is Topology.REQUEST_STREAMS
+        self._control_in: int | None = None
+        self._control_out: int | None = None
+        self._streams: dict[int, _Stream] = {}
+        self._outgoing: dict[int, Callable[[], None]] = {}
+        self._held_bytes = 0
+        self._held_streams: OrderedDict[int, _DataStream] = OrderedDict()
+        self._early_datagrams: list[ObjectDatagram] = []
+        # requests of the client
+        self._theirs: dict[int, Exchange] = {}
+        self._their_next = 0
+        self._their_limit = 2 * limits.REQUEST_CREDIT
+        self._seen = _SeenIds()
+        # requests of ours
+        self._ours: dict[int, Exchange] = {}
+        self._our_next = 1
+        self._our_limit = 0
+        self._waiting: list[Exchange] = []
+        self._updates: dict[int, Exchange] = {}
+        # tracks
+        self._sinks: dict[int, TrackSink] = {}
+        self._next_alias = 0
+        self._timer: Timer | None = None
+
+    # ---- what the server calls ----
+
+    def start(self) -> None:
+        """Begin: the transport is there."""
+        self._timer = self._clock.call_later(limits.SETUP_SECONDS, self._setup_late)
+        if self._own_streams:
+            self._control_out = self.transport.open_stream(unidirectional=True)
+            self._behaviour.send_setup(self)
+
+    def handle(self, event: TransportEvent) -> None:
+        """Take one event; what the client may not do closes the session."""
+        if self.closed:
+            return
+        try:
+            self._handle(event)
+        except RemoteProtocolError as error:
+            self.close(error.code, str(error))
+        except Exception:
+            logger.exception("%s: the relay failed", self.label)
+            self.close(SessionError.INTERNAL_ERROR, "internal error")
+
+    def close(self, code: SessionError, reason: str = "") -> None:
+        """End the session."""
+        if not self.closed:
+            logger.info("%s closed with %s: %s", self.label, code.name, reason)
+            self.transport.close(code, reason)
+            self._end()
+
+    # ---- what the relay says ----
+
+    def setup(self) -> m.Setup:
+        """The SETUP of a correct relay."""
+        options: dict[int, Any] = {SetupOption.MOQT_IMPLEMENTATION: IMPLEMENTATION}
+        if self.draft.request_id_credit:
+            options[SetupOption.MAX_REQUEST_ID] = self._their_limit
+        versions = () if self.draft.version_code is None else (self.draft.version_code,)
+        return m.Setup(KeyValues(options), versions)
+
+    def frame(self, message: m.Message) -> Frame:
+        """A message of the session itself as a frame."""
+        return encode(message, self.draft, sender=Sender.SERVER)
+
+    def send_control(self, message: m.Message) -> None:
+        """Send a message of the session itself."""
+        logger.debug("%s > %s", self.label, message)
+        self.write(None, self.frame(message).encode(self.draft))
+
+    def write(self, stream_id: int | None, data: bytes, *, fin: bool = False) -> None:
+        """Send bytes on a stream, or on the control stream."""
+        target = self._control_out if stream_id is None else stream_id
+        if target is not None and not self.closed:
+            self.transport.send(target, data, fin=fin)
+
+    def abort(self, stream_id: int, error: StreamError) -> None:
+        """End both halves of a request stream."""
+        code = self.stream_code(error)
+        self.transport.reset(stream_id, code)
+        self.transport.stop(stream_id, code)
+
+    def stream_code(self, error: StreamError) -> int:
+        """A reason for a reset as this draft numbers it; CANCELLED where it has none."""
+        code = STREAM_ERRORS.value(error, self.draft.number)
+        return 0x1 if code is None else code
+
+    def request(self, message: m.Request, owner: Owner) -> Exchange | None:
+        """Send a request; None: the draft cannot say it, or the client takes no more."""
+        if self.closed or self.going_away or len(self._ours) >= limits.REQUESTS:
+            return None
+        exchange = Exchange(self, message, ours=True, stream_id=None)
+        exchange.owner = owner
+        try:
+            self._numbered(message, 0)
+        except LocalProtocolError as error:
+            logger.debug("%s cannot be asked: %s", self.label, error)
+            return None
+        if self.draft.request_id_credit and self._our_next >= self._our_limit:
+            if len(self._waiting) >= limits.REQUESTS_WAITING:
+                return None
+            if not self._waiting:
+                self.send_control(m.RequestsBlocked(self._our_limit))
+            self._waiting.append(exchange)
+        else:
+            self._send_request(exchange)
+        return exchange
+
+    def may_open_request(self) -> bool:
+        """Whether a request would leave at once."""
+        if self.draft.request_id_credit:
+            return self._our_next < self._our_limit
+        return self.transport.stream_credit(unidirectional=False) > 0
+
+    def send_update(self, exchange: Exchange, parameters: Parameters) -> None:
+        """Send REQUEST_UPDATE, or what the draft calls it, for an exchange."""
+        if self.draft.request_id_credit and self._our_next >= self._our_limit:
+            return  # an update that comes late is worse than none
+        number = self._our_next
+        update = m.RequestUpdate(parameters, exchange.request_id, number)
+        if not exchange.send(update):
+            return
+        self._our_next += 2
+        if reply_names(self.draft, m.RequestUpdate):
+            exchange.updates += 1
+            if not self._own_streams:
+                self._updates[number] = exchange
+
+    def answers_updates(self) -> bool:
+        """Whether the draft answers REQUEST_UPDATE."""
+        return bool(reply_names(self.draft, m.RequestUpdate))
+
+    def new_alias(self) -> int:
+        """A track alias that the relay has not used in this session."""
+        self._next_alias += 1
+        return self._next_alias
+
+    def bind_alias(self, alias: int, sink: TrackSink) -> None:
+        """Direct objects of an alias that the client chose to a track; `deliver_held` has those before.
+
+        Raises:
+            DuplicateTrackAlias: The alias is another live track's.
+        """
+        if self._sinks.setdefault(alias, sink) is not sink:
+            raise DuplicateTrackAlias(f"track alias {alias} is that of another track")
+
+    def deliver_held(self, alias: int, sink: TrackSink) -> None:
+        """Pass on what was held until an alias was known."""
+        for stream in list(self._streams.values()):
+            if isinstance(stream, _DataStream):
+                stream.resolve()
+        waiting = [item for item in self._early_datagrams if item.track_alias == alias]
+        self._early_datagrams = [item for item in self._early_datagrams if item.track_alias != alias]
+        for item in waiting:
+            sink.datagram(item)
+
+    def release_alias(self, alias: int, sink: TrackSink) -> None:
+        """Undo `bind_alias`."""
+        if self._sinks.get(alias) is sink:
+            del self._sinks[alias]
+
+    def sink_of(self, alias: int) -> TrackSink | None:
+        """The track of an alias."""
+        return self._sinks.get(alias)
+
+    def open_data_stream(self, on_stop: Callable[[], None]) -> int | None:
+        """Open a stream for objects; `on_stop` is called when the client stops it. None: too many are."""
+        if self.closed or len(self._outgoing) >= limits.FORWARDED_STREAMS:
+            return None
+        stream_id = self.transport.open_stream(unidirectional=True)
+        self._outgoing[stream_id] = on_stop
+        return stream_id
+
+    def end_data_stream(self, stream_id: int, error: StreamError | None = None) -> None:
+        """End a stream for objects: with a FIN, or a reset for a reason."""
+        if self._outgoing.pop(stream_id, None) is None:
+            return
+        if error is None:
+            self.write(stream_id, b"", fin=True)
+        elif not self.closed:
+            self.transport.reset(stream_id, self.stream_code(error))
+
+    def hold(self, size: int) -> None:
+        """Count bytes that are kept until they can be understood.
+
+        Raises:
+            TooMuch: There are too many.
+        """
+        self._held_bytes += size
+        if self._held_bytes > limits.EARLY_BYTES:
+            raise TooMuch(f"more than {limits.EARLY_BYTES} bytes that cannot be understood yet")
+
+    def hold_stream(self, stream: _DataStream) -> Timer:
+        """Keep a stream of an unknown track alias for a while; the oldest gives way."""
+        self._held_streams[stream.stream_id] = stream
+        while len(self._held_streams) > limits.EARLY_STREAMS:
+            self._held_streams.popitem(last=False)[1].give_up()
+        return self._clock.call_later(limits.EARLY_SECONDS, stream.give_up)
+
+    def release_held(self, stream: _DataStream) -> None:
+        """Undo `hold_stream`."""
+        self._held_streams.pop(stream.stream_id, None)
+
+    def forget(self, exchange: Exchange) -> None:
+        """An exchange is over on our side."""
+        number = exchange.request_id
+        table = self._ours if exchange.ours else self._theirs
+        if exchange in self._waiting:
+            self._waiting.remove(exchange)
+        # A request that was cancelled before its answer is still answered, on a control stream.
+        if number is not None and (self._own_streams or exchange.answered or not exchange.ours):
+            table.pop(number, None)
+
+    # ---- events ----
+
+    def _handle(self, event: TransportEvent) -> None:
+        match event:
+            case StreamData(stream_id, data, fin):
+                self._stream(stream_id).data(data, fin)
+            case StreamReset(stream_id, code):
+                stream = self._streams.pop(stream_id, None)
+                if stream is not None:
+                    stream.reset(code)
+            case StopSending(stream_id):
+                self._stopped(stream_id)
+            case DatagramData(data):
+                self._datagram(data)
+            case TransportClosed():
+                logger.info("%s ended: %s", self.label, event)
+                self._end()
+
+    def _stream(self, stream_id: int) -> _Stream:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            if not opened_by_client(stream_id):
+                return _Ignored(self, stream_id)  # the client's half of a request of ours that is over
+            if len(self._streams) >= limits.STREAMS:
+                raise TooMuch(f"more than {limits.STREAMS} streams at a time")
+            stream = self._streams[stream_id] = _Unrecognised(self, stream_id)
+        return stream
+
+    def _stopped(self, stream_id: int) -> None:
+        if stream_id == self._control_out:
+            raise ProtocolViolation("the client stopped the control stream")
+        stop = self._outgoing.pop(stream_id, None)
+        if stop is not None:
+            stop()
+            return
+        stream = self._streams.get(stream_id)
+        if isinstance(stream, _RequestStream):
+            stream.stopped()
+
+    def _datagram(self, data: bytes) -> None:
+        item = decode_datagram(data, self.draft)
+        if not isinstance(item, ObjectDatagram):
+            return
+        sink = self._sinks.get(item.track_alias)
+        if sink is not None:
+            sink.datagram(item)
+        else:
+            self._early_datagrams = [*self._early_datagrams, item][-limits.EARLY_DATAGRAMS :]
+
+    def _end(self) -> None:
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            if isinstance(stream, _DataStream):
+                stream.abandon(StreamError.SESSION_CLOSED)
+        exchanges = [*self._theirs.values(), *self._ours.values(), *self._waiting]
+        for exchange in exchanges:
+            exchange.gone()
+        self._theirs.clear()
+        self._ours.clear()
+        self._outgoing.clear()
+        self._router.closed(self)
+
+    def _setup_late(self) -> None:
+        if not self.closed:
+            self.close(
+                SessionError.CONTROL_MESSAGE_TIMEOUT, f"no SETUP within {limits.SETUP_SECONDS:g} seconds"
+            )
+
+    # ---- streams ----
+
+    def recognise(self, stream: _Unrecognised) -> None:
+        """Find out what a stream is, from its first bytes; it stays as it is while that cannot be told."""
+        number = self._first_integer(stream)
+        if number is None:
+            return
+        found: _Stream | None = None
+        setup = layout_of_message(self.draft, m.Setup, sender=Sender.CLIENT).code
+        if is_unidirectional(stream.stream_id):
+            if self._own_streams and number == setup:
+                if self._control_in is not None:
+                    raise ProtocolViolation("a second control stream")
+                found = _ControlStream(self, stream.stream_id)
+            elif self.established:
+                found = _DataStream(self, stream.stream_id)
+        elif self._own_streams:
+            found = _RequestStream(self, stream.stream_id) if self.established else None
+        elif number == setup and self._control_in is None:
+            self._control_out = stream.stream_id
+            found = _ControlStream(self, stream.stream_id)
+        else:
+            layout = layout_of_type(self.draft, number, Sender.CLIENT)
+            if layout is None or not layout.own_stream or not layout.stream & Stream.FIRST:
+                name = f"type {number:#x}" if layout is None else layout.label
+                raise ProtocolViolation(f"a bidirectional stream that begins with {name}")
+            found = _RequestStream(self, stream.stream_id) if self.established else None
+        if found is None:
+            return
+        if isinstance(found, _ControlStream):
+            self._control_in = stream.stream_id
+        self._streams[stream.stream_id] = found
+        data, fin = stream.take()
+        found.data(data, fin)
+
+    def _first_integer(self, stream: _Unrecognised) -> int | None:
+        try:
+            return Reader(stream.buffer, self.draft.integers).vint()
+        except NeedMoreData:
+            if stream.fin and is_unidirectional(stream.stream_id):
+                raise ProtocolViolation("a unidirectional stream that ends before its type") from None
+            if stream.fin:  # a request that was thought better of
+                self._streams.pop(stream.stream_id, None)
+                self.write(stream.stream_id, b"", fin=True)
+            return None
+
+    def stream_done(self, stream_id: int) -> None:
+        """A stream has nothing more to bring."""
+        self._streams.pop(stream_id, None)
+
+    def control_frame(self, frame: Frame) -> None:
+        """Take a frame of the control stream."""
+        message, layout = decode(frame, self.draft, Sender.CLIENT)
+        logger.debug("%s < %s", self.label, message)
+        if isinstance(message, m.Setup):
+            if self.established:
+                raise ProtocolViolation(f"a second {layout.label}")
+            self._take_setup(message)
+            return
+        if not self.established:
+            raise ProtocolViolation(f"{layout.label} before SETUP")
+        if self._own_streams:
+            if not isinstance(message, m.Goaway):
+                raise ProtocolViolation(f"{layout.label} may not be on the control stream")
+            self._goaway(message)
+            return
+        if layout.own_stream:
+            raise ProtocolViolation(f"{layout.label} needs a stream of its own")
+        self._control_message(message, layout)
+
+    # ---- SETUP ----
+
+    def _take_setup(self, setup: m.Setup) -> None:
+        code = self.draft.version_code
+        if code is not None and code not in setup.versions:
+            offered = ", ".join(f"{version:#x}" for version in setup.versions) or "none"
+            raise VersionNegotiationFailed(f"no common version: {offered} offered, {code:#x} spoken")
+        self._check_options(setup)
+        self._our_limit = setup.options.get(SetupOption.MAX_REQUEST_ID, 0)
+        self.established = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._own_streams:
+            self._behaviour.send_setup(self)
+        self._behaviour.established(self)
+        for stream in list(self._streams.values()):
+            if isinstance(stream, _Unrecognised) and not self.closed:
+                self.recognise(stream)
+
+    def _check_options(self, setup: m.Setup) -> None:
+        webtransport = self.transport.name == "webtransport"
+        path = setup.options.get(SetupOption.PATH)
+        if path is not None:
+            if webtransport:
+                raise InvalidPath("PATH over WebTransport, whose URL has the path")
+            if not _PATH.fullmatch(path):
+                raise MalformedPath(f"PATH is {path[:200]!r}, must be empty or begin with a slash")
+        authority = setup.options.get(SetupOption.AUTHORITY)
+        if authority is not None:
+            if webtransport:
+                raise InvalidAuthority("AUTHORITY over WebTransport, whose URL has the authority")
+            if not _AUTHORITY.fullmatch(authority):
+                raise MalformedAuthority(
+                    f"AUTHORITY is {authority[:200]!r}, must be a host and perhaps a port"
+                )
+        for token in setup.options.all(SetupOption.AUTHORIZATION_TOKEN):
+            if isinstance(token, Token) and token.alias_type in (TokenAlias.DELETE, TokenAlias.USE_ALIAS):
+                raise ProtocolViolation(f"an authorization token {token.alias_type.name} in SETUP")
+
+    def _goaway(self, message: m.Goaway) -> None:
+        if message.new_session_uri:
+            raise ProtocolViolation("GOAWAY of a client with a New Session URI")
+        if self.going_away:
+            raise ProtocolViolation("a second GOAWAY")
+        if message.request_id is not None and message.request_id % 2 == 0:
+            raise InvalidRequestId(f"GOAWAY names request {message.request_id}, which is none of the relay's")
+        self.going_away = True
+
+    # ---- requests of the client ----
+
+    def _check_id(self, number: int | None) -> int:
+        if number is None or number % 2:
+            raise InvalidRequestId(f"request id {number} from a client, must be even")
+        if not self.draft.request_id_credit:
+            if not self._seen.add(number // 2):
+                raise InvalidRequestId(f"request id {number} for the second time")
+            return number
+        if number >= self._their_limit:
+            raise TooManyRequests(f"request id {number}, the maximum is {self._their_limit}")
+        if number != self._their_next:
+            raise InvalidRequestId(f"request id {number}, the next is {self._their_next}")
+        self._their_next += 2
+        if self._their_limit - self._their_next <= limits.REQUEST_CREDIT:
+            self._their_limit += 2 * limits.REQUEST_CREDIT
+            self.send_control(m.MaxRequestId(self._their_limit))
+        return number
+
+    @staticmethod
+    def _check_tokens(parameters: Parameters) -> None:
+        for token in parameters.all(Parameter.AUTHORIZATION_TOKEN):
+            if token.alias_type is TokenAlias.REGISTER:
+                raise TokenCacheOverflow("a token registered, MAX_AUTH_TOKEN_CACHE_SIZE is 0")
+            if token.alias_type is not TokenAlias.USE_VALUE:
+                raise UnknownTokenAlias(f"token alias {token.alias} is not registered")
+
+    def new_request(self, request: m.Request, stream_id: int | None) -> Exchange:
+        """Take the first message of a client's request."""
+        number = self._check_id(getattr(request, "request_id", None))
+        self._check_tokens(getattr(request, "parameters", KeyValues()))
+        exchange = Exchange(self, request, ours=False, stream_id=stream_id)
+        if len(self._theirs) >= limits.REQUESTS:
+            reason = f"more than {limits.REQUESTS} requests at a time"
+            exchange.reply(m.RequestError(RequestErrorCode.EXCESSIVE_LOAD, reason))
+            return exchange
+        self._theirs[number] = exchange
+        owner = self._router.accept(exchange)
+        if exchange.owner is None:
+            exchange.owner = owner
+        return exchange
+
+    # ---- 14 to 16: everything on one stream, under ids ----
+
+    def _control_message(self, message: m.Message, layout: Layout) -> None:
+        match message:
+            case m.Goaway():
+                self._goaway(message)
+            case m.MaxRequestId():
+                self._raise_limit(message.maximum)
+            case m.RequestsBlocked():
+                pass  # credit is given in time without being asked
+            case m.RequestUpdate():
+                self._update_by_id(message)
+            case m.Request():
+                self.new_request(message, None)
+            case m.Reply():
+                self._reply_by_id(message, layout)
+            case m.PublishNamespaceDone() | m.UnsubscribeNamespace():
+                self._withdraw(message)
+            case m.PublishNamespaceCancel():
+                self._revoke(message)
+            case _:
+                self._message_by_id(message, layout)
+
+    def _raise_limit(self, maximum: int) -> None:
+        if maximum <= self._our_limit:
+            raise ProtocolViolation(f"MAX_REQUEST_ID {maximum}, which is not above {self._our_limit}")
+        self._our_limit = maximum
+        while self._waiting and self._our_next < self._our_limit:
+            self._send_request(self._waiting.pop(0))
+
+    def _find(self, number: int | None, what: str) -> Exchange | None:
+        """The exchange an id names; None when it is over."""
+        exchange = (self._theirs if number is not None and number % 2 == 0 else self._ours).get(number or 0)
+        if exchange is not None:
+            return None if exchange.over else exchange
+        if number is None or number >= (self._their_next if number % 2 == 0 else self._our_next):
+            raise ProtocolViolation(f"{what} names request {number}, which there never was")
+        return None
+
+    def _update_by_id(self, update: m.RequestUpdate) -> None:
+        number = self._check_id(update.request_id)
+        self._check_tokens(update.parameters)
+        exchange = self._find(update.existing_request_id, "REQUEST_UPDATE")
+        if exchange is not None and exchange.owner is not None:
+            exchange.owner.received(update)
+        elif self.answers_updates():
+            error = m.RequestError(RequestErrorCode.DOES_NOT_EXIST, "the request is over", request_id=number)
+            frame = encode(error, self.draft, sender=Sender.SERVER, answering=m.RequestUpdate)
+            self.write(None, frame.encode(self.draft))
+
+    def _reply_by_id(self, reply: m.Reply, layout: Layout) -> None:
+        number = getattr(reply, "request_id", None)
+        updated = self._updates.pop(number, None) if number is not None else None
+        if updated is not None:
+            self._check_answers(layout, m.RequestUpdate)
+            updated.updates -= 1
+            return
+        exchange = self._ours.get(number) if number is not None else None
+        if exchange is None:
+            if number is None or number % 2 == 0 or number >= self._our_next:
+                raise ProtocolViolation(f"{layout.label} answers request {number}, which there never was")
+            return
+        self._check_answers(layout, type(exchange.request))
+        if exchange.answered:
+            raise ProtocolViolation(f"{layout.label} is the second answer to request {number}")
+        self._answered(exchange, reply)
+
+    @staticmethod
+    def _check_answers(layout: Layout, request: type[m.Message]) -> None:
+        if request not in layout.answers:
+            raise ProtocolViolation(f"{layout.label} cannot answer {request.__name__}")
+
+    def _answered(self, exchange: Exchange, reply: m.Reply) -> None:
+        exchange.answered = True
+        if exchange.over:
+            self.forget(exchange)  # cancelled before: nobody asks any more
+            return
+        if isinstance(reply, m.RequestError):
+            exchange.finish()
+        if exchange.owner is not None:
+            exchange.owner.replied(reply)
+
+    def _message_by_id(self, message: m.Message, layout: Layout) -> None:
+        exchange = self._find(getattr(message, "request_id", None), layout.label)
+        if exchange is None:
+            return
+        request = exchange.request
+        match message:
+            case m.Unsubscribe():
+                fits = isinstance(request, m.Publish if exchange.ours else m.Subscribe)
+            case m.FetchCancel():
+                fits = isinstance(request, m.Fetch) and not exchange.ours
+            case m.PublishDone():
+                fits = isinstance(request, m.Subscribe if exchange.ours else m.Publish)
+            case _:
+                fits = False
+        if not fits:
+            raise ProtocolViolation(f"{layout.label} does not fit request {exchange.request_id}")
+        if isinstance(message, m.PublishDone):
+            self._publish_done(exchange, message)
+        else:
+            exchange.gone()
+
+    def _withdraw(self, message: m.PublishNamespaceDone | m.UnsubscribeNamespace) -> None:
+        """A message that names what it ends by id or, in older drafts, by namespace."""
+        if isinstance(message, m.PublishNamespaceDone):
+            kind: type[m.Request] = m.PublishNamespace
+            namespace, number, field = message.track_namespace, message.request_id, "track_namespace"
+        else:
+            kind = m.SubscribeNamespace
+            namespace, number, field = (
+                message.track_namespace_prefix,
+                message.request_id,
+                "track_namespace_prefix",
+            )
+        if namespace is None:
+            exchange = self._find(number, type(message).__name__)
+            if exchange is not None and not isinstance(exchange.request, kind):
+                raise ProtocolViolation(f"request {number} is no {kind.__name__}")
+        else:
+            exchange = self._by_namespace(self._theirs, kind, field, namespace)
+        if exchange is not None:
+            exchange.gone()
+
+    def _revoke(self, message: m.PublishNamespaceCancel) -> None:
+        if message.track_namespace is not None:
+            exchange = self._by_namespace(
+                self._ours, m.PublishNamespace, "track_namespace", message.track_namespace
+            )
+        else:
+            exchange = self._find(message.request_id, "PUBLISH_NAMESPACE_CANCEL")
+        if exchange is not None:
+            exchange.gone()
+
+    @staticmethod
+    def _by_namespace(
+        table: dict[int, Exchange], kind: type[m.Request], field: str, value: object
+    ) -> Exchange | None:
+        for exchange in table.values():
+            if isinstance(exchange.request, kind) and getattr(exchange.request, field) == value:
+                return None if exchange.over else exchange
+        return None
+
+    # ---- from 17, and where an older draft uses it: one stream per request ----
+
+    def request_frame(self, stream: _RequestStream, frame: Frame) -> None:
+        """Take a frame of a request's own stream."""
+        message, layout = decode(frame, self.draft, Sender.CLIENT)
+        logger.debug("%s < %s", self.label, message)
+        exchange = stream.exchange
+        if exchange is None:
+            if not layout.stream & Stream.FIRST or not isinstance(message, m.Request):
+                raise ProtocolViolation(f"a request stream that begins with {layout.label}")
+            if not self._own_streams and not layout.own_stream:
+                raise ProtocolViolation(f"{layout.label} belongs on the control stream")
+            stream.exchange = self.new_request(message, stream.stream_id)
+            return
+        if exchange.over and not (exchange.ours and not exchange.answered):
+            return
+        self._request_message(exchange, message, layout)
+
+    def _request_message(self, exchange: Exchange, message: m.Message, layout: Layout) -> None:
+        if exchange.ours and not exchange.answered and not isinstance(message, m.Goaway):
+            if not isinstance(message, m.Reply):
+                raise ProtocolViolation(f"{layout.label} before the answer to the request")
+            self._check_answers(layout, type(exchange.request))
+            self._answered(exchange, message)
+            return
+        match message:
+            case m.Goaway() if self.draft.goaway_on_requests:
+                if exchange.goaway:
+                    raise ProtocolViolation("a second GOAWAY on a request stream")
+                if message.new_session_uri:
+                    raise ProtocolViolation("GOAWAY of a client with a New Session URI")
+                exchange.goaway = True
+            case m.RequestUpdate() if self._may_update(exchange):
+                self._check_id(message.request_id)
+                self._check_tokens(message.parameters)
+                if exchange.owner is not None:
+                    exchange.owner.received(message)
+            case m.Reply() if exchange.updates:
+                self._check_answers(layout, m.RequestUpdate)
+                exchange.updates -= 1
+            case m.PublishDone() if isinstance(exchange.request, m.Subscribe if exchange.ours else m.Publish):
+                self._publish_done(exchange, message)
+            case _:
+                raise ProtocolViolation(f"{layout.label} does not belong on this request's stream")
+
+    @staticmethod
+    def _may_update(exchange: Exchange) -> bool:
+        if exchange.ours:
+            return isinstance(exchange.request, m.Publish)
+        return not isinstance(exchange.request, m.TrackStatus)
+
+    @staticmethod
+    def _publish_done(exchange: Exchange, message: m.PublishDone) -> None:
+        owner = exchange.owner
+        exchange.finish()
+        if owner is not None:
+            owner.received(message)
+
+    def request_finished(self, exchange: Exchange) -> None:
+        """The client ended its half of a request's stream with a FIN."""
+        exchange.peer_finished = True
+        if exchange.over:
+            return
+        request = exchange.request
+        if exchange.ours:
+            # A subscriber that has accepted a PUBLISH may have nothing more to say; a publisher has.
+            ends = not exchange.answered or isinstance(request, m.Subscribe)
+        elif isinstance(request, m.SubscribeNamespace | m.SubscribeTracks):
+            ends = self.draft.fin_ends_namespace_subscription
+        else:
+            # What stands only as long as its stream does; the others have asked all they want to ask.
+            ends = isinstance(request, m.PublishNamespace | m.Publish)
+        if ends:
+            exchange.gone()
+            self.write(exchange.stream_id, b"", fin=True)
+
+    def request_cancelled(self, exchange: Exchange) -> None:
+        """The client reset or stopped a request's stream."""
+        if not exchange.over:
+            exchange.gone()
+            if not self.closed and exchange.stream_id is not None:
+                self.abort(exchange.stream_id, StreamError.CANCELLED)
+
+    # ---- requests of ours ----
+
+    def _numbered(self, request: m.Request, number: int) -> tuple[m.Request, bytes]:
+        request = dataclasses.replace(request, request_id=number)  # type: ignore[call-arg]
+        return request, encode(request, self.draft, sender=Sender.SERVER).encode(self.draft)
+
+    def _send_request(self, exchange: Exchange) -> None:
+        number = self._our_next
+        self._our_next += 2
+        exchange.request, data = self._numbered(exchange.request, number)
+        self._ours[number] = exchange
+        logger.debug("%s > %s", self.label, exchange.request)
+        if self._own_streams:
+            exchange.stream_id = self.transport.open_stream(unidirectional=False)
+            self._streams[exchange.stream_id] = _RequestStream(self, exchange.stream_id, exchange)
+        self.write(exchange.stream_id, data)
+
+
+_PCHAR = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})"
+_PATH = re.compile(rb"(?:/" + _PCHAR + rb"*)*(?:\?(?:" + _PCHAR + rb"|[/?])*)?")
+"path-abempty [ ? query ], RFC 3986 sections 3.3 and 3.4."
+_AUTHORITY = re.compile(
+    rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=:]|%[0-9A-Fa-f]{2})*@)?"
+    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?"
+)
+'authority, RFC 3986 section 3.2; "host" may not be empty.'
+
+
+class _Stream:
+    """A stream that the client sends on."""
+
+    def __init__(self, session: Session, stream_id: int) -> None:
+        self.session = session
+        self.stream_id = stream_id
+
+    def data(self, data: bytes, fin: bool) -> None:
+        """Take the next bytes."""
+
+    def reset(self, code: int | None) -> None:
+        """The client abandoned the stream."""
+
+
+class _Ignored(_Stream):
+    """A stream that nobody listens to."""
+
+
+class _Unrecognised(_Stream):
+    """A stream of which it is not known, or cannot be used yet, what it is."""
+
+    def __init__(self, session: Session, stream_id: int) -> None:
+        super().__init__(session, stream_id)
+        self.buffer = b""
+        self.fin = False
+
+    def data(self, data: bytes, fin: bool) -> None:
+        """Take the next bytes."""
+        self.session.hold(len(data))
+        self.buffer += data
+        self.fin = fin
+        self.session.recognise(self)
+
+    def take(self) -> tuple[bytes, bool]:
+        """What came so far; it is no longer held."""
+        self.session.hold(-len(self.buffer))
+        return self.buffer, self.fin
+
+    def reset(self, code: int | None) -> None:  # noqa: ARG002 - whatever the reason
+        """The client abandoned the stream."""
+        self.session.hold(-len(self.buffer))
+
+
+class _ControlStream(_Stream):
+    """The client's control stream."""
+
+    def __init__(self, session: Session, stream_id: int) -> None:
+        super().__init__(session, stream_id)
+        self._frames = FrameBuffer(session.draft)
+
+    def data(self, data: bytes, fin: bool) -> None:
+        """Take the next bytes."""
+        self._frames.feed(data)
+        while not self.session.closed and (frame := self._frames.take()) is not None:
+            self.session.control_frame(frame)
+        if fin and not self.session.closed:
+            raise ProtocolViolation("the client ended the control stream")
+
+    def reset(self, code: int | None) -> None:  # noqa: ARG002 - whatever the reason
+        """The client abandoned the stream."""
+        raise ProtocolViolation("the client reset the control stream")
+
+
+class _RequestStream(_Stream):
+    """A request's own stream."""
+
+    def __init__(self, session: Session, stream_id: int, exchange: Exchange | None = None) -> None:
+        super().__init__(session, stream_id)
+        self.exchange = exchange
+        self._frames = FrameBuffer(session.draft)
+
+    def data(self, data: bytes, fin: bool) -> None:
+        """Take the next bytes."""
+        self._frames.feed(data)
+        while not self.session.closed and (frame := self._frames.take()) is not None:
+            self.session.request_frame(self, frame)
+        if not fin or self.session.closed:
+            return
+        if self._frames.pending:
+            raise ProtocolViolation(
+                f"a request stream that ends {len(self._frames.pending)} bytes into a message"
+            )
+        self.session.stream_done(self.stream_id)
+        if self.exchange is not None:
+            self.session.request_finished(self.exchange)
+
+    def reset(self, code: int | None) -> None:  # noqa: ARG002 - whatever the reason
+        """The client abandoned its half."""
+        if self.exchange is not None:
+            self.session.request_cancelled(self.exchange)
+
+    def stopped(self) -> None:
+        """The client wants no more on our half."""
+        if self.exchange is not None:
+            self.session.request_cancelled(self.exchange)
+
+
+class _DataStream(_Stream):
+    """A stream of objects, held while its track alias is unknown."""
+
+    def __init__(self, session: Session, stream_id: int) -> None:
+        super().__init__(session, stream_id)
+        self._decoder = DataStreamDecoder(session.draft, max_object_size=limits.OBJECT_BYTES)
+        self._header: SubgroupHeader | None = None
+        self._target: Subgroup | None = None
+        self._held: list[StreamObject] = []
+        self._held_bytes = 0
+        self._finished = False
+        self._ignored = False
+        self._timer: Timer | None = None
+
+    def data(self, data: bytes, fin: bool) -> None:
+        """Take the next bytes."""
+        if self._ignored:
+            if fin:
+                self.session.stream_done(self.stream_id)
+            return
+        try:
+            items = self._decoder.feed(data, fin)
+        except ObjectTooLarge as error:
+            self._refuse(str(error))
+            return
+        for item in items:
+            self._take(item)
+        if fin and not self._ignored:
+            self._finished = True
+            if self._target is not None:
+                self._target.finish()
+        if fin and (self._target is not None or self._ignored):
+            self.session.stream_done(self.stream_id)
+
+    def reset(self, code: int | None) -> None:
+        """The client abandoned the stream."""
+        name = StreamError.CANCELLED
+        if code is not None:
+            known = STREAM_ERRORS.name(code, self.session.draft.number)
+            name = known if isinstance(known, StreamError) else StreamError.INTERNAL_ERROR
+        self.abandon(name)
+
+    def abandon(self, error: StreamError) -> None:
+        """No more of it will come."""
+        self._release()
+        self._ignored = True
+        if self._target is not None and not self._finished:
+            self._target.abandon(error)
+
+    def resolve(self) -> None:
+        """Look whether the track alias is known by now."""
+        if self._header is None or self._target is not None or self._ignored:
+            return
+        sink = self.session.sink_of(self._header.track_alias)
+        if sink is None:
+            return
+        held = self._held
+        self._release()
+        self._target = sink.open_subgroup(self._header)
+        for item in held:
+            self._target.object(item)
+        if self._finished:
+            self._target.finish()
+            self.session.stream_done(self.stream_id)
+
+    def _take(self, item: StreamItem) -> None:
+        if isinstance(item, SubgroupHeader):
+            self._header = item
+            self.resolve()
+            if self._target is None:
+                self._timer = self.session.hold_stream(self)
+        elif not isinstance(item, StreamObject):
+            # Padding, or a fetch stream that nobody asked for.
+            self._ignored = True
+        elif self._target is not None:
+            self._target.object(item)
+        else:
+            self._held.append(item)
+            self._held_bytes += len(item.payload)
+            self.session.hold(len(item.payload))
+
+    def give_up(self) -> None:
+        """No track came for it."""
+        if self._target is None and not self._ignored:
+            self._refuse("its track alias stays unknown")
+
+    def _refuse(self, why: str) -> None:
+        logger.info("%s: stream %d is given up: %s", self.session.label, self.stream_id, why)
+        self._release()
+        self._ignored = True
+        self.session.transport.stop(self.stream_id, self.session.stream_code(StreamError.CANCELLED))
+        if self._target is not None:
+            self._target.abandon(StreamError.CANCELLED)
+        if self._finished:
+            self.session.stream_done(self.stream_id)
+
+    def _release(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.session.release_held(self)
+        self.session.hold(-self._held_bytes)
+        self._held, self._held_bytes = [], 0

@@ -1,0 +1,240 @@
+"""The relay under test: where it is, what it speaks, and the sessions a case has with it.
+
+Rules:
+
+- One run judges one draft: the first session offers every draft asked for, and what the relay chose
+  then is all that later sessions offer.
+- Leaving a session is part of the verdict. A session that the relay has ended is never a pass, unless
+  the case waited for that end.
+- Every session is on record for the report from the moment it is dialled, also when it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_moqt.client.errors import ConnectError
+from pytest_moqt.client.failures import CaseFailure
+from pytest_moqt.client.session import ClientSession, connect
+from pytest_moqt.client.tls import TlsOptions
+from pytest_moqt.client.url import Endpoint, parse_relay_url
+from pytest_moqt.limits import CONNECT_SECONDS, Limit
+from pytest_moqt.options import EMBEDDED, RunOptions
+from pytest_moqt.protocol.drafts import Draft
+from pytest_moqt.protocol.layouts import defines
+from pytest_moqt.protocol.messages import Message
+
+if TYPE_CHECKING:
+    from pytest_moqt.relay.embedded import EmbeddedRelay
+
+CLOSE_SECONDS = 1.0
+"For leaving one session; the flush of a close takes one tick."
+JOURNAL_LINES = 12
+"Of a session, in the report of a failed case: what led to it, not the whole story."
+CONNECT_MARGIN = 0.1
+"How much earlier than the case a connection gives up, so that the failure says what it met."
+
+
+class Target:
+    """What the cases of one process share: the endpoint, the draft once it is known, the embedded relay."""
+
+    def __init__(self, options: RunOptions) -> None:
+        self.options = options
+        self.draft: Draft | None = None
+        self._embedded: EmbeddedRelay | None = None
+        self._endpoint: Endpoint | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the relay is; starts the embedded one when that was asked for."""
+        if self._endpoint is None:
+            transport: Any = self.options.transport
+            url = self.options.relay
+            if url == EMBEDDED:
+                # A whole relay, loaded only when it was asked for.
+                from pytest_moqt.relay.embedded import EmbeddedRelay
+
+                self._embedded = EmbeddedRelay()
+                self._embedded.start()
+                url = self._embedded.url("webtransport" if transport == "webtransport" else "quic")
+            self._endpoint = parse_relay_url(url, transport)
+        return self._endpoint
+
+    @property
+    def tls(self) -> TlsOptions:
+        """How its certificate is checked."""
+        ca_file = self.options.ca_file
+        if self._embedded is not None:
+            ca_file = str(self._embedded.ca_file)
+        return TlsOptions(verify=self.options.verify, ca_file=ca_file)
+
+    @property
+    def offer(self) -> tuple[int, ...]:
+        """The drafts the next session offers."""
+        return self.options.drafts if self.draft is None else (self.draft.number,)
+
+    def facts(self) -> dict[str, str]:
+        """What the head of a report says: `relay`, `transport` and, once negotiated, `draft`."""
+        facts = {"relay": self.options.relay}
+        if self._endpoint is not None:
+            facts["transport"] = self._endpoint.transport
+            if self._embedded is not None:
+                facts["relay"] = f"{EMBEDDED} ({self._endpoint.url})"
+        if self.draft is not None:
+            facts["draft"] = self.draft.name
+        return facts
+
+    def stop(self) -> None:
+        """Stop what was started."""
+        if self._embedded is not None:
+            self._embedded.stop()
+            self._embedded = None
+
+
+class RelayUnderTest:
+    """The relay, as one case sees it."""
+
+    def __init__(self, target: Target, limit: Limit, *, drafts: tuple[int, ...] = ()) -> None:
+        """One for each case.
+
+        Args:
+            target: What the run shares.
+            limit: The clock of the case.
+            drafts: Those the case exists in; none named: all.
+        """
+        self._target = target
+        self._limit = limit
+        self._drafts = drafts
+        self._suffix = secrets.token_hex(16).encode()
+        self._sessions: dict[str, ClientSession] = {}
+        self._connecting: list[str] = []
+        self.records: dict[str, dict[str, str]] = {}
+        "By role, in the order dialled: the facts of each session as far as they came to be known."
+
+    @property
+    def draft(self) -> Draft:
+        """The draft of this run.
+
+        Raises:
+            RuntimeError: No session has negotiated it yet.
+        """
+        if self._target.draft is None:
+            raise RuntimeError("the draft is not known before the first session: use relay.connect() first")
+        return self._target.draft
+
+    def supports(self, message: type[Message]) -> bool:
+        """Whether the draft of this run has that message at all."""
+        return defines(self.draft, message)
+
+    def namespace(self, name: str) -> tuple[bytes, ...]:
+        """A namespace for this case alone: the fields of `name`, which `/` separates, and a random one.
+
+        The random field has 128 bits in hexadecimal, so that runs on one public relay never meet; with
+        `--fixed-names` it is left out.
+        """
+        fields = tuple(field.encode() for field in name.split("/"))
+        return fields if self._target.options.fixed_names else (*fields, self._suffix)
+
+    @contextlib.asynccontextmanager
+    async def connect(self, role: str = "client") -> AsyncIterator[ClientSession]:
+        """A session with the relay, closed on leaving.
+
+        Args:
+            role: Names the session in the report: `client`, `publisher`, `subscriber`, `subscriber_1` …
+
+        Raises:
+            ConnectError: No connection came about.
+            SetupError: The peer's SETUP did not come, or cannot be accepted.
+            CaseFailure: The relay had ended the session when it was left.
+        """
+        __tracebackhide__ = True
+        self.skip_unless_it_exists()
+        session = await self._dial(role)
+        self.skip_unless_it_exists()
+        try:
+            yield session
+        except BaseException:
+            # The case has its verdict, which nothing here may hide.
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(session.close(), CLOSE_SECONDS)
+            raise
+        await self._leave(role, session)
+
+    def skip_unless_it_exists(self) -> None:
+        """Skip the case when the draft, as far as it is known, does not have it."""
+        draft = self._target.draft
+        if draft is not None and self._drafts and draft.number not in self._drafts:
+            has = " and ".join(f"draft-{number}" for number in self._drafts)
+            pytest.skip(f"not in {draft.name}: only {has} has what this case needs")
+
+    def awaited(self) -> list[str]:
+        """What the case's sessions wait for at this moment."""
+        waits = [f"a session with the relay as {role}" for role in self._connecting]
+        several = len(self._sessions) > 1
+        for role, session in self._sessions.items():
+            waits += [f"{what} ({role})" if several else what for what in session.waiting]
+        return waits
+
+    def journals(self) -> dict[str, list[str]]:
+        """By role, the last lines of each session's journal."""
+        tails = {}
+        for role, session in self._sessions.items():
+            tails[role] = [str(entry) for entry in session.journal][-JOURNAL_LINES:]
+        return tails
+
+    async def _dial(self, role: str) -> ClientSession:
+        name = role
+        number = 1
+        while name in self.records:
+            number += 1
+            name = f"{role}_{number}"
+        self.records[name] = {}
+        left = self._limit.remaining
+        timeout = CONNECT_SECONDS if left is None else min(CONNECT_SECONDS, max(0.05, left - CONNECT_MARGIN))
+        self._connecting.append(name)
+        try:
+            # Starting an embedded relay blocks, and is none of the case's business.
+            endpoint = self._target.endpoint
+            session = await connect(
+                endpoint, offer=self._target.offer, tls=self._target.tls, role=name, timeout=timeout
+            )
+        except (ConnectError, CaseFailure) as error:
+            self.records[name] = _known(error)
+            raise
+        finally:
+            self._connecting.remove(name)
+        self._sessions[name] = session
+        self.records[name] = dict(session.facts())
+        session.on_first_request = self._limit.request_sent
+        if self._target.draft is None:
+            self._target.draft = session.draft
+        return session
+
+    async def _leave(self, role: str, session: ClientSession) -> None:
+        __tracebackhide__ = True
+        if not session.close_awaited:
+            session.check_open()
+        try:
+            await asyncio.wait_for(session.close(), CLOSE_SECONDS)
+        except TimeoutError:
+            raise CaseFailure(
+                f"the session of {role} was not closed within {CLOSE_SECONDS * 1000:.0f} ms",
+                cause="timeout",
+                expected=f"the session of {role} to close",
+                received="timeout",
+            ) from None
+
+
+def _known(error: Exception) -> dict[str, str]:
+    """What a session that failed to set up is known by."""
+    facts: dict[str, str] = dict(getattr(error, "facts", None) or {})
+    connection_id = getattr(error, "connection_id", None)
+    if connection_id:
+        facts.setdefault("quic_initial_destination_connection_id", connection_id)
+    return facts
