@@ -89,7 +89,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        return _version()
+        return _read_version()
     for home, names in _HOMES.items():
         if name in names.split():
             from importlib import import_module
@@ -104,7 +104,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), "__version__", *(name for names in _HOMES.values() for name in names.split())})
 
 
-def _version() -> str:
+def _read_version() -> str:
     """The version of this package; from a file when there is one, since asking the installer is slow."""
     try:
         from pytest_moqt._version import version  # type: ignore[import-not-found,unused-ignore]

@@ -448,3 +448,7 @@ class _Sink:
 
     def isatty(self) -> bool:
         return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -134,15 +134,13 @@ class Reporter:
     def _plan(self, ids: Sequence[str]) -> None:
         names = planned_names(ids)
         extra = () if self.command is None else self.command.extra
-        self.stream.plan(
-            [*zip(ids, names, strict=True), *((name, name) for name in extra)], "no test selected"
-        )
+        points = [*zip(ids, names, strict=True), *((name, name) for name in extra)]
+        self.stream.plan(points, "no test selected")
+        self._planned = True
         unselected = [name for name in catalog.IDENTIFIERS if name not in names]
         if len(unselected) < len(catalog.IDENTIFIERS):
-            total = len(catalog.IDENTIFIERS)
-            self._cases = (
-                f"{total - len(unselected)} of {total} in the catalogue, {len(unselected)} not selected"
-            )
+            total, missing = len(catalog.IDENTIFIERS), len(unselected)
+            self._cases = f"{total - missing} of the catalogue's {total}, {missing} not selected"
         self._describe()
 
     def _describe(self) -> None:

@@ -38,6 +38,7 @@ from pytest_moqt.protocol.transport import (
 )
 from pytest_moqt.protocol.webtransport import (
     BUFFERED_STREAM_REJECTED,
+    SESSION_GONE,
     CapsuleError,
     CapsuleReader,
     CapsuleType,
@@ -421,6 +422,10 @@ class WebTransportConnection:
         if event.stream_id == self._session_id:
             self._end(TransportClosed(0, "the CONNECT stream was reset", by_peer=True, layer="http3"))
         session_id = self.demultiplexer.session_of(event.stream_id)
+        if session_id is not None and event.wire_code == SESSION_GONE:
+            # How streams of a session end that its client has ended: that is no fault of the stream, and
+            # the capsule that says so may come after it.
+            return
         if session_id is not None:
             self._deliver(session_id, event)
             self._forget_ended(event.stream_id, isinstance(event, StreamReset))

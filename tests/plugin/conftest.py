@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,40 @@ CHECKOUT = HERE.parent.parent
 URL = "moqt://relay.example:4443"
 SECONDS = 60.0
 "For one run; a toy project takes about one."
+
+
+class Background:
+    """A run that a test watches while it goes on."""
+
+    def __init__(self, command: list[str], cwd: Path, env: Mapping[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            command, cwd=cwd, env=environment(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.stdout = self.process.stdout
+        self.stderr = self.process.stderr
+
+    def wait_for(self, path: Path) -> None:
+        """Wait until the run has made a file."""
+        deadline = time.monotonic() + SECONDS
+        while not path.exists():
+            assert self.process.poll() is None, "the run ended before"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def result(self) -> Result:
+        """Wait for the end."""
+        stdout, stderr = self.process.communicate(timeout=SECONDS)
+        return Result(self.process.returncode, stdout.decode(), stderr.decode())
+
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
 
 
 @dataclass
@@ -84,6 +119,10 @@ class Project:
     def command(self, *arguments: str) -> list[str]:
         """Pytest with the plugin; given by name, as the package need not be installed."""
         return [sys.executable, "-m", "pytest", "-p", "pytest_moqt.plugin", *arguments]
+
+    def background(self, *arguments: str) -> Background:
+        """Start pytest."""
+        return Background(self.command(*arguments), self.path)
 
     def pytest(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
         """Run pytest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -21,10 +22,8 @@ class Pipe:
         self.text = ""
 
     def read(self) -> str:
-        try:
+        with contextlib.suppress(BlockingIOError):
             self.text += os.read(self.reader, 1 << 20).decode()
-        except BlockingIOError:
-            pass
         return self.text
 
     def document(self) -> Document:
@@ -94,7 +93,7 @@ def test_a_verdict_is_given_once(pipe: Pipe, stream: TapStream) -> None:
 
 
 def test_breaking_off_fails_the_case_in_progress(pipe: Pipe, stream: TapStream) -> None:
-    """What is finished keeps its verdict, also behind a gap; the first that is not fails; then the bail-out."""
+    """What is finished keeps its verdict, also behind a gap; the first that is not fails; then the end."""
     stream.point("a", True)
     stream.point("c", True)
     stream.break_off("interrupted by SIGTERM", {"message": "interrupted"})
