@@ -54,7 +54,7 @@ CATALOG: tuple[Case, ...] = (
         "test_announce_only",
         2.0,
         True,
-        ("message-pub-ns", "message-request-ok"),
+        ("message-pub-ns", "message-request-ok", "message-pub-ns-ok"),
     ),
     Case(
         "publish-namespace-done",
@@ -62,7 +62,13 @@ CATALOG: tuple[Case, ...] = (
         "test_publish_namespace_done",
         2.0,
         True,
-        ("message-pub-ns", "message-request-ok", "request-cancellation"),
+        (
+            "message-pub-ns",
+            "message-request-ok",
+            "message-pub-ns-ok",
+            "message-pub-ns-done",
+            "request-cancellation",
+        ),
     ),
     Case(
         "subscribe-error",
@@ -70,7 +76,7 @@ CATALOG: tuple[Case, ...] = (
         "test_subscribe_error",
         2.0,
         False,
-        ("message-subscribe-req", "message-request-error"),
+        ("message-subscribe-req", "message-request-error", "message-subscribe-error"),
     ),
     Case(
         "announce-subscribe",
@@ -86,7 +92,7 @@ CATALOG: tuple[Case, ...] = (
         "test_subscribe_before_announce",
         3.5,
         False,
-        ("message-subscribe-req", "message-request-error", "message-pub-ns"),
+        ("message-subscribe-req", "message-subscribe-ok", "message-request-error", "message-pub-ns"),
     ),
     Case(
         "rendezvous-timeout",

@@ -65,6 +65,7 @@ class Limit:
         self.after_sending = after_sending
         self._sent = False
         self._deadline: float | None = None
+        self._moved: asyncio.Event | None = None
 
     def start(self) -> None:
         """The case begins now."""
@@ -74,7 +75,17 @@ class Limit:
         """Our first request was sent now."""
         if self.after_sending and not self._sent and self._deadline is not None:
             self._deadline = time.monotonic() + self.seconds
+            if self._moved is not None:
+                self._moved.set()
         self._sent = True
+
+    async def wait_end(self) -> None:
+        """Wait until the time is up, wherever the end is moved in the meantime."""
+        self._moved = asyncio.Event()
+        while (left := self.remaining) is None or left > 0:
+            self._moved.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), left)
 
     @property
     def remaining(self) -> float | None:
@@ -116,39 +127,49 @@ async def run_within(
     ended_at: list[float] = []
     task.add_done_callback(lambda _: ended_at.append(time.monotonic()))
     limit.start()
+    clock = asyncio.get_running_loop().create_task(limit.wait_end())
     with _alarm(limit, awaited):
         try:
-            while not task.done() and (left := limit.remaining or 0.0) > 0:
-                await asyncio.wait({task}, timeout=left)
+            await asyncio.wait({task, clock}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             await _stop(task, coroutine)
             raise
+        finally:
+            clock.cancel()
     if not task.done():
         failure = limit.timeout(awaited())
-        if not await _stop(task, coroutine):
-            failure = limit.timeout(failure.expected.split("; "), "; it did not end when it was cancelled")
-        raise failure
+        ended = await _stop(task, coroutine)
+        if ended is None:
+            note = "; it did not end when it was cancelled"
+            raise limit.timeout(failure.expected.split("; "), note)
+        # Where the case was when its time was up, as if it had been raised there.
+        raise failure.with_traceback(ended.__traceback__)
     task.result()
     if limit.exceeded(ended_at[0] if ended_at else time.monotonic()):
-        raise limit.timeout([], "; it came back too late, after blocking the event loop or being cancelled")
+        raise limit.timeout([], "; it came back too late, after blocking the event loop")
 
 
-async def _stop(task: asyncio.Task[None], coroutine: Coroutine[Any, Any, None]) -> bool:
-    """Cancel a case; False when it had to be thrown away."""
+async def _stop(task: asyncio.Task[None], coroutine: Coroutine[Any, Any, None]) -> BaseException | None:
+    """Cancel a case.
+
+    Returns:
+        What it ended with; None when it would not, and was thrown away.
+    """
     for _ in range(CANCELLATIONS):
         task.cancel()
         await asyncio.wait({task}, timeout=GRACE_SECONDS)
         if task.done():
-            with contextlib.suppress(BaseException):
-                # Asked for, so that asyncio does not report it as never retrieved.
-                task.exception()
-            return True
+            try:
+                task.result()
+            except BaseException as error:
+                return error
+            return asyncio.CancelledError()
     # Otherwise the task would run on inside later cases, and hold up the end of the loop.
     with contextlib.suppress(BaseException):
         coroutine.close()
     task.cancel()
     await asyncio.wait({task}, timeout=GRACE_SECONDS)
-    return False
+    return None
 
 
 @contextlib.contextmanager

@@ -48,7 +48,9 @@ class RunningCase:
         self.after_sending = bool(details.get("after_sending", False))
         self.drafts: tuple[int, ...] = tuple(details.get("drafts", ()))
         self.revision = int(details.get("revision", 1))
-        self.anchors = [str(anchor) for mark in item.iter_markers("spec") for anchor in mark.args]
+        # The mark nearest to the function comes first, and is the last on the page.
+        marks = reversed(list(item.iter_markers("spec")))
+        self.anchors = [str(anchor) for mark in marks for anchor in mark.args]
         self.limit: Limit = Limit(seconds, after_sending=self.after_sending)
         self.relay: RelayUnderTest | None = None
         self.failed = False
@@ -321,8 +323,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from pytest_moqt.target import Target
 
         config.stash[TARGET] = Target(options)
+    named: dict[str, str] = {}
     for item in ours:
+        function = item.nodeid
         _name(item)
+        if item.name != function.rpartition("::")[2] and named.setdefault(item.name, function) != function:
+            raise pytest.UsageError(
+                f"{named[item.name]} and {function} are both called {item.name!r}: a name stands for one case"
+            )
         case = item.stash[CASE] = RunningCase(item)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _within_limit(item.obj, case, full_trace=config.option.fulltrace)
@@ -402,6 +410,14 @@ def _up_to(filename: str, traceback: TracebackType | None) -> TracebackType | No
         if kept is not None or frame.tb_frame.f_code.co_filename == filename:
             kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
     return kept or (frames[0] if frames else None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Start the embedded relay, when that was asked for: not in the time of the first case."""
+    target = session.config.stash.get(TARGET, None)
+    if target is not None and session.items:
+        target.start()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -22,7 +22,7 @@ import pytest_moqt
 from pytest_moqt import catalog
 from pytest_moqt.limits import Watchdog
 from pytest_moqt.plugin import OPTIONS, connection_ids, planned_names
-from pytest_moqt.stream import TapStream
+from pytest_moqt.stream import COLLECTION, TapStream
 from pytest_moqt.tap import printable
 
 OVERTIME_SECONDS = 3.0
@@ -121,7 +121,7 @@ class Reporter:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         """The plan, when worker processes collect; all of them collect the same."""
-        if not self._planned and not self._collect_error:
+        if not self._planned and ids:
             self._plan(ids)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -135,6 +135,9 @@ class Reporter:
         names = planned_names(ids)
         extra = () if self.command is None else self.command.extra
         points = [*zip(ids, names, strict=True), *((name, name) for name in extra)]
+        if self._collect_error:
+            # Worker processes run what could be collected all the same.
+            points.append((COLLECTION, COLLECTION))
         self.stream.plan(points, "no test selected")
         self._planned = True
         unselected = [name for name in catalog.IDENTIFIERS if name not in names]
@@ -235,6 +238,7 @@ class Reporter:
         elif verdict.skipped is not None and not verdict.failed:
             directive, reason = "SKIP", verdict.skipped
         as_subtests = bool(self.config.option.moqt_subtests)
+        self._end_line_of_stderr()
         self.stream.point(
             nodeid,
             verdict.ok,
@@ -252,6 +256,13 @@ class Reporter:
             self.stream.bail_out(str(bail_out))
         if self.stream.broken is not None:
             self._stop("standard output cannot be written to")
+
+    def _end_line_of_stderr(self) -> None:
+        """Where stderr goes to the same log, a point must not continue a line of pytest's dots."""
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and self.command is None:
+            terminal.ensure_newline()
+            terminal.flush()
 
     def _stop(self, reason: str) -> None:
         if self._session is not None and not self._session.shouldfail:

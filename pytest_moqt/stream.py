@@ -22,6 +22,9 @@ from pytest_moqt import tap
 WRITE_SECONDS = 5.0
 "How long a reader that does not read may hold up one write."
 
+COLLECTION = "collection"
+"The point that stands for what comes before any test."
+
 
 class Point:
     """One planned test point."""
@@ -149,8 +152,8 @@ class TapStream:
         self.end()
 
     def _fail(self, values: Mapping[str, Any], *, every: bool) -> None:
-        if self._points is None:
-            self.plan([("collection", "collection")])
+        if not self._points and not self._head_written:
+            self.plan([(COLLECTION, COLLECTION)])
         for point in self.unfinished if every else self.unfinished[:1]:
             point.text = tap.point(False, point.number, point.name) + tap.yaml_block(values)
 
@@ -183,6 +186,8 @@ class TapStream:
         if self.ended:
             return
         self._released = True
+        if self._points is None:
+            self.plan([], "nothing was run")
         self._flush()
         for point in self._points or ():
             self._write_point(point)
@@ -192,17 +197,13 @@ class TapStream:
         self.ended = True
 
     def _flush(self) -> None:
-        if self.ended or not self._released:
+        if self.ended or not self._released or self._points is None:
             return
-        if self._points is None:
-            # Only an end can come here: there is nothing to name.
-            self.plan([], "nothing was run")
-        points = self._points or []
         if not self._head_written:
             self._head_written = True
-            head = [tap.VERSION, *map(tap.comment, self.comments), tap.plan(len(points), self._reason)]
-            self._write("".join(head))
-        for point in points:
+            plan = tap.plan(len(self._points), self._reason)
+            self._write("".join([tap.VERSION, *map(tap.comment, self.comments), plan]))
+        for point in self._points:
             if point.text is None:
                 break
             self._write_point(point)

@@ -29,7 +29,6 @@ MAX_DEPTH = 5
 MAX_BLOCK = 32 * 1024
 "Characters of one YAML block; a larger one is written again with a tenth of the text."
 
-_UNSEEN = re.compile("[\\u00a0\\u00ad\\u061c\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u2069]")
 _ESCAPES = {'"': '"', "\\": "\\", "\n": "n", "\r": "r", "\t": "t"}
 _NEWLINES = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
@@ -129,8 +128,11 @@ def _dump(values: Mapping[str, Any], max_text: int, max_entries: int) -> str:
     if _dumper is None:
         _dumper = _make_dumper()
     dumped: str = yaml.dump(tidied, Dumper=_dumper, sort_keys=False, allow_unicode=True, width=math.inf)
-    # Marks that turn the direction of text or hide in it are legal in YAML, and could make it read otherwise.
-    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", dumped)
+    # Legal in YAML, but marks that hide in a text, or turn its direction, could make it read otherwise.
+    return "".join(
+        character if character.isprintable() or character == "\n" else f"\\u{ord(character):04x}"
+        for character in dumped
+    )
 
 
 _dumper: Any = None
@@ -197,4 +199,5 @@ def _tidy(value: Any, max_text: int, max_entries: int, depth: int) -> Any:
 
 def _key(key: object) -> str:
     """A key that no reader mistakes for something else: lower case, digits and underscores."""
-    return re.sub(r"[^a-z0-9_]+", "_", str(key).lower())[:60].strip("_") or "_"
+    name = re.sub(r"[^a-z0-9_]+", "_", str(key).lower())[:60].strip("_")
+    return name if name[:1].isalpha() else f"_{name}"

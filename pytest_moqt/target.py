@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -23,7 +23,7 @@ from pytest_moqt.client.errors import ConnectError
 from pytest_moqt.client.failures import CaseFailure
 from pytest_moqt.client.session import ClientSession, connect
 from pytest_moqt.client.tls import TlsOptions
-from pytest_moqt.client.url import Endpoint, parse_relay_url
+from pytest_moqt.client.url import Endpoint, TransportChoice, parse_relay_url
 from pytest_moqt.limits import CONNECT_SECONDS, Limit
 from pytest_moqt.options import EMBEDDED, RunOptions
 from pytest_moqt.protocol.drafts import Draft
@@ -52,19 +52,25 @@ class Target:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the relay is; starts the embedded one when that was asked for."""
-        if self._endpoint is None:
-            transport: Any = self.options.transport
-            url = self.options.relay
-            if url == EMBEDDED:
-                # A whole relay, loaded only when it was asked for.
-                from pytest_moqt.relay.embedded import EmbeddedRelay
-
-                self._embedded = EmbeddedRelay()
-                self._embedded.start()
-                url = self._embedded.url("webtransport" if transport == "webtransport" else "quic")
-            self._endpoint = parse_relay_url(url, transport)
+        """Where the relay is."""
+        self.start()
+        assert self._endpoint is not None
         return self._endpoint
+
+    def start(self) -> None:
+        """Start the embedded relay, if that is the one to judge; repeating it does nothing."""
+        if self._endpoint is not None:
+            return
+        url = self.options.relay
+        if url == EMBEDDED:
+            # A whole relay, loaded only when it was asked for.
+            from pytest_moqt.relay.embedded import EmbeddedRelay
+
+            self._embedded = EmbeddedRelay()
+            self._embedded.start()
+            over_webtransport = self.options.transport == "webtransport"
+            url = self._embedded.url("webtransport" if over_webtransport else "quic")
+        self._endpoint = parse_relay_url(url, cast("TransportChoice", self.options.transport))
 
     @property
     def tls(self) -> TlsOptions:
@@ -167,11 +173,12 @@ class RelayUnderTest:
         await self._leave(role, session)
 
     def skip_unless_it_exists(self) -> None:
-        """Skip the case when the draft, as far as it is known, does not have it."""
-        draft = self._target.draft
-        if draft is not None and self._drafts and draft.number not in self._drafts:
+        """Skip the case when no draft that the run can still be about has it."""
+        offer = self._target.offer
+        if self._drafts and not set(offer) & set(self._drafts):
             has = " and ".join(f"draft-{number}" for number in self._drafts)
-            pytest.skip(f"not in {draft.name}: only {has} has what this case needs")
+            without = " and ".join(f"draft-{number}" for number in offer)
+            pytest.skip(f"not in {without}: only {has} has what this case needs")
 
     def awaited(self) -> list[str]:
         """What the case's sessions wait for at this moment."""
@@ -199,10 +206,12 @@ class RelayUnderTest:
         timeout = CONNECT_SECONDS if left is None else min(CONNECT_SECONDS, max(0.05, left - CONNECT_MARGIN))
         self._connecting.append(name)
         try:
-            # Starting an embedded relay blocks, and is none of the case's business.
-            endpoint = self._target.endpoint
             session = await connect(
-                endpoint, offer=self._target.offer, tls=self._target.tls, role=name, timeout=timeout
+                self._target.endpoint,
+                offer=self._target.offer,
+                tls=self._target.tls,
+                role=name,
+                timeout=timeout,
             )
         except (ConnectError, CaseFailure) as error:
             self.records[name] = _known(error)

@@ -14,13 +14,25 @@ from pytest_moqt.protocol.registries import RequestErrorCode
 from pytest_moqt.relay import limits
 
 if TYPE_CHECKING:
+    from pytest_moqt.protocol.framing import Frame
     from pytest_moqt.protocol.objects import StreamObject
+    from pytest_moqt.relay.certificates import Identity
     from pytest_moqt.relay.connection import Answer
     from pytest_moqt.relay.session import Exchange, Session
 
 
 class Behaviour:
     """How a correct relay decides."""
+
+    # ---- connections ----
+
+    def identity(self, identity: Identity) -> Identity:
+        """The certificate that clients see."""
+        return identity
+
+    def alpn(self, protocols: list[str]) -> list[str]:
+        """The application protocols that the relay takes, most wanted first."""
+        return protocols
 
     # ---- sessions ----
 
@@ -34,6 +46,15 @@ class Behaviour:
 
     def established(self, session: Session) -> None:
         """Take note that both SETUPs were exchanged."""
+
+    # ---- requests ----
+
+    def requested(self, exchange: Exchange) -> None:
+        """Take note of a client's request, before anything is done about it."""
+
+    def outgoing_request(self, frame: Frame) -> Frame:
+        """How a request of the relay's own is written."""
+        return frame
 
     # ---- namespaces ----
 
@@ -59,9 +80,16 @@ class Behaviour:
         """Answer a subscription that was held and for which no publisher came."""
         exchange.reply(RequestError(RequestErrorCode.TIMEOUT, "no publisher came within RENDEZVOUS_TIMEOUT"))
 
+    def publishers(self, sessions: list[Session]) -> list[Session]:
+        """Who is asked for a track: all that published it, or a namespace that is a prefix of its own."""
+        return sessions
+
     def ask_publisher(self, subscribe: Subscribe) -> Subscribe | None:
         """The SUBSCRIBE that a publisher gets; None: it gets none."""
         return subscribe
+
+    def routed(self, exchange: Exchange) -> None:
+        """Take note that SUBSCRIBE waits for the answer of publishers."""
 
     def subscribed(self, exchange: Exchange, ok: SubscribeOk) -> None:
         """Answer SUBSCRIBE when the publisher has accepted."""

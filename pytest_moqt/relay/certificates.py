@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +62,20 @@ class Identity:
         return base64.b64encode(self.fingerprint).decode()
 
 
-def self_signed() -> Identity:
-    """A new identity for `localhost`, `127.0.0.1` and `::1`."""
+def self_signed(
+    *, host: str = "localhost", addresses: Sequence[str] = ("127.0.0.1", "::1"), age_days: float = 1 / 24
+) -> Identity:
+    """A new identity, by default for `localhost`, `127.0.0.1` and `::1`.
+
+    Args:
+        host: Its DNS name.
+        addresses: Its IP addresses.
+        age_days: Since when it has been valid; from VALID_DAYS on it has expired. By default an hour, for
+            clocks that are not quite right.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    # An hour back, for clocks that are not quite right, in a container say.
-    start = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    start = dt.datetime.now(dt.UTC) - dt.timedelta(days=age_days)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -78,9 +87,8 @@ def self_signed() -> Identity:
         .add_extension(
             x509.SubjectAlternativeName(
                 [
-                    x509.DNSName("localhost"),
-                    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-                    x509.IPAddress(ipaddress.ip_address("::1")),
+                    x509.DNSName(host),
+                    *(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses),
                 ]
             ),
             critical=False,

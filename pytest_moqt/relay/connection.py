@@ -392,6 +392,8 @@ class WebTransportConnection:
         """Say to the client that the session is over, and give it time to close the connection."""
         if self._session_id is None:
             return
+        # First what was said before: streams of one packet are read in any order.
+        self._connection.flush()
         self._http3.send_data(self._session_id, encode_close(code, reason), end_stream=True)
         self._connection.flush()
         self._connection.loop.call_later(

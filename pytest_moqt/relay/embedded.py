@@ -67,7 +67,7 @@ class EmbeddedRelay:
         """
         if self._thread is not None:
             raise RuntimeError("the relay is running already")
-        identity = self._identity or self_signed()
+        identity = self._behaviour.identity(self._identity or self_signed())
         bound = bind(HOST, self.port)
         self.port = bound.getsockname()[1]
         self._directory = tempfile.mkdtemp(prefix="moq-test-relay-")

@@ -49,6 +49,9 @@ class Router:
 
     def accept(self, exchange: Exchange) -> Owner:
         """Take a client's new request."""
+        self.behaviour.requested(exchange)
+        if exchange.over or exchange.session.closed:
+            return Nobody()
         match exchange.request:
             case m.PublishNamespace() as request:
                 return self._publish_namespace(exchange, request)
@@ -179,8 +182,11 @@ class Router:
             downstream.establish()
             track.forward_changed()
             return downstream
-        asked = [track.ask(publisher) for publisher in self.publishers_of(request.track_namespace)]
-        if not any(asked) and not track.upstreams:
+        publishers = self.behaviour.publishers(self.publishers_of(request.track_namespace))
+        asked = [track.ask(publisher) for publisher in publishers]
+        if any(asked) or track.upstreams:
+            self.behaviour.routed(exchange)
+        else:
             seconds = self.behaviour.hold_seconds(request)
             if seconds > 0:
                 downstream.hold(seconds)

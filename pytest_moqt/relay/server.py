@@ -31,8 +31,6 @@ from pytest_moqt.relay.session import Session
 
 logger = logging.getLogger("pytest_moqt.relay")
 
-TRANSPORTS = ("auto", "quic", "webtransport")
-
 
 def bind(host: str, port: int) -> socket.socket:
     """A UDP socket, bound.
@@ -58,7 +56,7 @@ class Server(asyncio.DatagramProtocol):
         loop: The event loop it runs in.
         identity: Certificate and key.
         drafts: Draft numbers spoken.
-        transport: One of TRANSPORTS.
+        transport: `auto`, `quic` or `webtransport`.
         behaviour: How the relay decides; by default correctly.
     """
 
@@ -80,7 +78,7 @@ class Server(asyncio.DatagramProtocol):
             alpn.append("h3")
         self._configuration = QuicConfiguration(
             is_client=False,
-            alpn_protocols=alpn,
+            alpn_protocols=self.behaviour.alpn(alpn),
             certificate=identity.certificate,
             certificate_chain=list(identity.chain),
             private_key=identity.private_key,

@@ -1024,7 +1024,8 @@ class Session:
 
     def _numbered(self, request: m.Request, number: int) -> tuple[m.Request, bytes]:
         request = dataclasses.replace(request, request_id=number)  # type: ignore[call-arg]
-        return request, encode(request, self.draft, sender=Sender.SERVER).encode(self.draft)
+        frame = encode(request, self.draft, sender=Sender.SERVER)
+        return request, self._behaviour.outgoing_request(frame).encode(self.draft)
 
     def _send_request(self, exchange: Exchange) -> None:
         number = self._our_next

@@ -35,6 +35,7 @@ class FakeSession:
         self.identity = identity
 
     def facts(self) -> dict[str, str]:
+        """See ClientSession.facts."""
         return {
             "moqt_version": self.draft.label,
             "transport": self.transport,
@@ -43,13 +44,16 @@ class FakeSession:
         }
 
     def check_open(self) -> None:
+        """See ClientSession.check_open."""
         if self.closed is not None and not self.close_awaited:
             raise SessionEnded("the relay closed", cause="closed", expected="an open session", received="0x3")
 
     async def settle(self) -> None:
+        """See ClientSession.settle."""
         self.check_open()
 
     async def request(self, message: object, *, expect: object = None) -> object:
+        """What FAKE_RELAY says."""
         behaviour = os.environ.get("FAKE_RELAY", "").split()
         if self.on_first_request:
             self.on_first_request()
@@ -69,6 +73,7 @@ class FakeSession:
         return message
 
     async def close(self, code: int = 0, reason: str = "") -> None:
+        """See ClientSession.close."""
         if self.closed is None:
             self.closed = Close(code=0, by_peer=False)
 
@@ -77,6 +82,7 @@ _count = 0
 
 
 async def connect(endpoint: Any, *, offer: Any, tls: Any, role: str, timeout: float) -> FakeSession:
+    """See pytest_moqt.client.session.connect."""
     global _count
     _count += 1
     behaviour = os.environ.get("FAKE_RELAY", "").split()

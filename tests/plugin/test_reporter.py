@@ -218,7 +218,8 @@ def test_verdicts_of_every_kind(project: Project) -> None:
         "test_toy.py",
         """
         def test_passes(): pass
-        def test_fails(): assert {"a": 1} == {"a": 2}
+        def test_fails():
+            assert {"a": 1} == {"a": 2}
         @pytest.mark.skip(reason="not implemented # yet")
         def test_skipped_by_mark(): pass
         def test_skips(): pytest.skip("no \\n reason")
@@ -397,7 +398,7 @@ def test_points_are_written_as_the_cases_end(project: Project) -> None:
     assert time.monotonic() - at > 0.7
 
 
-@pytest.mark.parametrize("arguments", [["-n", "3"], ["-n", "3", "-s"], ["-p", "xdist.plugin"]])
+@pytest.mark.parametrize("arguments", [["-n", "3"], ["-n", "3", "-s"], ["-n", "1"]])
 def test_points_are_in_plan_order_with_workers(project: Project, arguments: list[str]) -> None:
     """Whichever worker ends first, the points ascend."""
     project.write(
@@ -468,7 +469,8 @@ def test_a_module_that_cannot_be_collected(project: Project, jobs: list[str]) ->
     result = project.pytest("--tap14", *jobs)
 
     assert result.code == 1
-    assert [verdict for _, verdict in result.document.verdicts] == ["not ok"]
+    # Worker processes run what could be collected.
+    assert [verdict for _, verdict in result.document.verdicts] == [*(["ok"] if jobs else []), "not ok"]
     assert result.document.bail_out is not None
     assert "collection error in test_bad.py" in result.document.bail_out
     assert "no_such_module" in result.document.bail_out
@@ -558,13 +560,13 @@ def test_an_interrupted_run_is_a_complete_document(
         running.wait_for(project.path / "started")
         time.sleep(0.3)
         running.process.send_signal(number)
-        sent = time.monotonic()
+        # The process itself, not the end of its pipes: a worker that is blocked holds them some time longer.
+        running.process.wait(8)
         result = running.result()
 
     assert result.code == 1
     assert result.document.verdicts == [("quick", "ok"), ("long", "not ok")]
     assert result.document.bail_out == f"interrupted by {number.name}"
-    assert time.monotonic() - sent < 8
 
 
 BUDGET = """

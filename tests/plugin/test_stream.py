@@ -22,11 +22,13 @@ class Pipe:
         self.text = ""
 
     def read(self) -> str:
+        """Everything so far."""
         with contextlib.suppress(BlockingIOError):
             self.text += os.read(self.reader, 1 << 20).decode()
         return self.text
 
     def document(self) -> Document:
+        """The same, as a strict reader has it."""
         return read(self.read())
 
 
