@@ -304,7 +304,7 @@ def _run(
     sink = _Sink(stderr if verbose else None)
     null = os.open(os.devnull, os.O_WRONLY)
     for fd in (1, 2):
-        # What a library prints past Python's own files; pytest shows it with a failing case.
+        # What is written past Python's own files.
         os.dup2(null, fd)
     # All of a file that is used here; both are annotated as real ones.
     sys.stdout = sys.stderr = cast("TextIO", sink)
@@ -359,7 +359,8 @@ def _call_pytest(
             *("--rootdir", home, "--confcutdir", tests),
             *("-p", "pytest_asyncio.plugin", "-p", "pytest_moqt.plugin"),
             *(f"-pno:{name}" for name in UNUSED_PLUGINS if not (junit and name == "junitxml")),
-            *("--tap14", "--color=no", "-W", "ignore"),
+            # In memory: capturing descriptors too needs files, and there may be nowhere to write.
+            *("--tap14", "--color=no", "-W", "ignore", "--capture=sys"),
             *(("-v", "-ra") if verbose else ("-q", "-q", "--no-header", "--no-summary")),
             # Source lines cost as much as the case, and here nobody reads them.
             f"--tb={'short' if verbose or junit else 'line'}",

@@ -14,8 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-
-from conftest import CHECKOUT, Background, Result, environment, run
+from toys import CHECKOUT, Background, Result, environment, run
 
 ENTRYPOINT = str(CHECKOUT / "entrypoint.py")
 NAMES = [
@@ -358,9 +357,9 @@ def test_a_strange_directory(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_gone(tmp_path: Path) -> None:
     """The working directory may have been removed."""
-    command = f"cd {tmp_path} && mkdir gone && cd gone && rmdir ../gone && {sys.executable} {ENTRYPOINT} -r embedded"
+    leave = f"cd {tmp_path} && mkdir gone && cd gone && rmdir ../gone"
 
-    result = run(["bash", "-c", command], Path("/"))
+    result = run(["bash", "-c", f"{leave} && {sys.executable} {ENTRYPOINT} -r embedded"], Path("/"))
 
     assert result.code == 0, result.stderr
     assert len(result.document.points) == 7
@@ -368,28 +367,66 @@ def test_a_directory_that_is_gone(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_without_a_home_and_as_nobody_in_particular(tmp_path: Path) -> None:
-    """Uid 1000 and gid 65534 without HOME, in a directory that cannot be written to, as the runner has it."""
+    """Uid 1000 and gid 65534, no HOME, and nowhere to write, as the runner has it."""
     tmp_path.chmod(0o555)
-    env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "RELAY_URL": "moqt://127.0.0.1:9"}
+    env = {"PATH": os.environ["PATH"], "RELAY_URL": "moqt://127.0.0.1:9"}
 
     def become() -> None:
         os.setgid(65534)
         os.setuid(1000)
 
-    done = subprocess.run(
-        [sys.executable, ENTRYPOINT],
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
-        preexec_fn=become,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, ENTRYPOINT],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            preexec_fn=become,
+            check=False,
+        )
+    except PermissionError:
+        pytest.skip("the interpreter of this environment is for its owner only")
 
     result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
-    if "Permission denied" in result.stderr:
-        pytest.skip("the interpreter itself cannot be read by others here")
     assert result.code == 1
     assert result.document.bail_out is not None
+
+
+def test_nowhere_to_write(closed: str) -> None:
+    """On a read-only file system there are no temporary files either."""
+    script = (
+        f"import sys, tempfile; sys.path.insert(0, {str(CHECKOUT)!r}); tempfile.tempdir = '/no/such'\n"
+        f"from pytest_moqt.cli import main; sys.exit(main(['-r', {closed!r}]))"
+    )
+
+    result = run([sys.executable, "-c", script], Path("/"))
+
+    assert result.code == 1
+    assert result.document.bail_out is not None
+    assert result.document.bail_out.startswith("no relay answered")
+
+
+def test_noise_in_a_case_reaches_nobody(tmp_path: Path) -> None:
+    """What is printed, by Python or past it, reaches neither stdout nor stderr."""
+    noise = tmp_path / "noise.py"
+    noise.write_text(
+        "import os, sys, logging\n"
+        "import pytest_moqt.client.session as session\n"
+        "connect = session.connect\n"
+        "async def noisy(*args, **named):\n"
+        "    print('ok 90 - print'); print('ok 91', file=sys.stderr)\n"
+        "    os.write(1, b'ok 92\\n'); os.write(2, b'ok 93\\n'); logging.getLogger('x').error('ok 94')\n"
+        "    return await connect(*args, **named)\n"
+        "session.connect = noisy\n"
+        "from pytest_moqt.cli import main\n"
+        "sys.exit(main(['-r', 'embedded', '-t', 'setup-only']))\n"
+    )
+
+    result = run([sys.executable, str(noise)], tmp_path)
+
+    assert result.code == 0, result.stdout
+    assert result.document.verdicts == [("setup-only", "ok")]
+    assert result.stderr == ""
 
 
 def test_the_environment_alone_is_enough() -> None:

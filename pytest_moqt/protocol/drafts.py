@@ -6,9 +6,9 @@ section numbers are beside each field. A newer draft starts as a row here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.varint import QUIC_VARINT, VI64, IntegerCoding
 
 
@@ -27,8 +27,7 @@ class FetchCoding(Enum):
     FLAGS_DELTA = "flags, ids as differences"
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Record):
     """What a session must know of its draft."""
 
     number: int

@@ -13,10 +13,10 @@ from pytest_moqt.protocol.objects import (
     StreamHeader,
     StreamObject,
 )
+from pytest_moqt.protocol.record import Record
 
 
-@dataclass(frozen=True)
-class Close:
+class Close(Record):
     """How a session ended; two are equal when code and side are."""
 
     code: int
@@ -50,23 +50,20 @@ class RequestState:
     "Drafts 14-16: the request that this REQUEST_UPDATE changes."
 
 
-@dataclass(frozen=True)
-class SetupReceived:
+class SetupReceived(Record):
     """The peer's SETUP came; requests may be made."""
 
     setup: m.Setup
 
 
-@dataclass(frozen=True)
-class RequestReceived:
+class RequestReceived(Record):
     """The peer made a request."""
 
     request: RequestState
     message: m.Message
 
 
-@dataclass(frozen=True)
-class DeviantRequest:
+class DeviantRequest(Record):
     """A request of the peer that the draft does not allow, passed over (see `Session`)."""
 
     name: str
@@ -76,16 +73,14 @@ class DeviantRequest:
     stream_id: int
 
 
-@dataclass(frozen=True)
-class ReplyReceived:
+class ReplyReceived(Record):
     """Our request, or our update of it, was answered."""
 
     request: RequestState
     message: m.Message
 
 
-@dataclass(frozen=True)
-class MessageReceived:
+class MessageReceived(Record):
     """Something later about a request of either end: PUBLISH_DONE, NAMESPACE, an update, ..."""
 
     request: RequestState | None
@@ -93,8 +88,7 @@ class MessageReceived:
     message: m.Message
 
 
-@dataclass(frozen=True)
-class RequestCancelled:
+class RequestCancelled(Record):
     """The peer withdrew its request, or abandoned ours."""
 
     request: RequestState
@@ -102,45 +96,39 @@ class RequestCancelled:
     "The stream's reset or STOP_SENDING code; None when a message said it or no code could be mapped."
 
 
-@dataclass(frozen=True)
-class RequestEnded:
+class RequestEnded(Record):
     """The peer finished its side of a request's stream."""
 
     request: RequestState
 
 
-@dataclass(frozen=True)
-class GoawayReceived:
+class GoawayReceived(Record):
     """The peer wants the session, or one request, to move."""
 
     goaway: m.Goaway
     request: RequestState | None = None
 
 
-@dataclass(frozen=True)
-class CreditReceived:
+class CreditReceived(Record):
     """The peer raised the number of requests we may make (14-16)."""
 
     maximum: int
 
 
-@dataclass(frozen=True)
-class RequestsBlockedReceived:
+class RequestsBlockedReceived(Record):
     """The peer says that it has no credit left (14-16)."""
 
     maximum: int
 
 
-@dataclass(frozen=True)
-class DataStreamOpened:
+class DataStreamOpened(Record):
     """A data stream's header came."""
 
     stream_id: int
     header: StreamHeader
 
 
-@dataclass(frozen=True)
-class ObjectReceived:
+class ObjectReceived(Record):
     """A data stream brought an object, or the end of a fetched range."""
 
     stream_id: int
@@ -148,16 +136,14 @@ class ObjectReceived:
     object: StreamObject | FetchObject | FetchRangeEnd
 
 
-@dataclass(frozen=True)
-class DataStreamEnded:
+class DataStreamEnded(Record):
     """A data stream ended whole."""
 
     stream_id: int
     header: StreamHeader
 
 
-@dataclass(frozen=True)
-class DataStreamReset:
+class DataStreamReset(Record):
     """A data stream was abandoned, by the peer or, when it was too large for us, by us."""
 
     stream_id: int
@@ -165,15 +151,13 @@ class DataStreamReset:
     code: int | None
 
 
-@dataclass(frozen=True)
-class DatagramReceived:
+class DatagramReceived(Record):
     """A datagram brought an object."""
 
     datagram: ObjectDatagram
 
 
-@dataclass(frozen=True)
-class SessionClosed:
+class SessionClosed(Record):
     """The session is over; nothing follows."""
 
     close: Close

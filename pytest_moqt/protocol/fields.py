@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from pytest_moqt.protocol.buffer import Reader, Writer
@@ -26,6 +25,7 @@ from pytest_moqt.protocol.errors import (
 )
 from pytest_moqt.protocol.messages import JoiningFetch, Message, StandaloneFetch
 from pytest_moqt.protocol.parameters import Options, Parameter, Parameters, Properties, SetupOption
+from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.registries import CodeTable
 from pytest_moqt.protocol.values import (
     Filter,
@@ -54,8 +54,7 @@ MAX_VALUE = 65535
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Codec(Generic[T]):
+class Codec(Record, Generic[T]):
     """How one kind of value is read and written."""
 
     kind: str
@@ -109,6 +108,24 @@ def limited(codec: Codec[int], legal: Iterable[int], what: str) -> Codec[int]:
     def push(writer: Writer, value: int, draft: Draft) -> None:
         if value not in allowed:
             raise LocalProtocolError(f"{what} cannot be {value} here")
+        codec.push(writer, value, draft)
+
+    return Codec(codec.kind, pull, push)
+
+
+def positive(codec: Codec[int], what: str) -> Codec[int]:
+    """A codec whose value 0 is a PROTOCOL_VIOLATION."""
+
+    def pull(reader: Reader, draft: Draft) -> int:
+        start = reader.offset
+        value = codec.pull(reader, draft)
+        if not value:
+            raise ProtocolViolation(f"{what} is 0, must be greater", offset=start)
+        return value
+
+    def push(writer: Writer, value: int, draft: Draft) -> None:
+        if not value:
+            raise LocalProtocolError(f"{what} cannot be 0 in {draft.name}")
         codec.push(writer, value, draft)
 
     return Codec(codec.kind, pull, push)
@@ -485,8 +502,7 @@ OPTIONS: Codec[Options] = Codec("options", _pull_options, _push_options)
 # ---- fields ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(Record):
     """One codec for one attribute."""
 
     name: str
@@ -509,8 +525,7 @@ class Plain:
         self.codec.push(writer, value, draft)
 
 
-@dataclass(frozen=True, slots=True)
-class Optional:
+class Optional(Record):
     """A field at the end that is there if bytes remain, or if `when` holds for what was read before."""
 
     name: str
@@ -536,8 +551,7 @@ class Optional:
             self.codec.push(writer, value, draft)
 
 
-@dataclass(frozen=True, slots=True)
-class Lifted:
+class Lifted(Record):
     """A fixed field of draft 14 that a message carries among its parameters or track properties."""
 
     key: Any
@@ -570,8 +584,7 @@ class Lifted:
         self.codec.push(writer, getattr(message, self.into).get(self.key, self.default), draft)
 
 
-@dataclass(frozen=True, slots=True)
-class LiftedLargest:
+class LiftedLargest(Record):
     """Draft 14's Content Exists and Largest Location, carried as LARGEST_OBJECT."""
 
     name: str = "content_exists"
@@ -596,8 +609,7 @@ class LiftedLargest:
 CONTENT_EXISTS = limited(U8, (0, 1), "Content Exists")
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(Record):
     """A field that is always written with one value and not kept when read."""
 
     name: str
@@ -614,8 +626,7 @@ class Constant:
         self.codec.push(writer, self.value, draft)
 
 
-@dataclass(frozen=True, slots=True)
-class FullTrackName:
+class FullTrackName(Record):
     """Track namespace and track name, together at most 4096 bytes (`track-name`)."""
 
     namespace: str = "track_namespace"
@@ -663,8 +674,7 @@ def push_full_name(
     writer.octets(name)
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorCode:
+class ErrorCode(Record):
     """A code of a registry, carried by name; `space` as in `registries.Code.spaces`."""
 
     name: str
@@ -689,8 +699,7 @@ class ErrorCode:
         writer.vint(number)
 
 
-@dataclass(frozen=True, slots=True)
-class FetchRange:
+class FetchRange(Record):
     """FETCH's type and what follows from it, drafts 14-19 (`message-fetch`)."""
 
     name: str = "range"

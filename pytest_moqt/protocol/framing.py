@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 from pytest_moqt.protocol.buffer import Reader, Writer
@@ -15,13 +14,13 @@ from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import LocalProtocolError, NeedMoreData, ProtocolViolation
 from pytest_moqt.protocol.layouts import Layout, Sender, layout_of_message, layout_of_type
 from pytest_moqt.protocol.messages import Message
+from pytest_moqt.protocol.record import Record
 
 MAX_BODY = 65535
 "Bytes of a body: the Length has 16 bits."
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Record):
     """One control message, its body not yet understood."""
 
     type: int

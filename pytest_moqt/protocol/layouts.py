@@ -13,7 +13,6 @@ sections of the single messages, cited by anchor.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, Flag, auto
 from functools import cache
 from typing import Any
@@ -51,6 +50,7 @@ from pytest_moqt.protocol.fields import (
 )
 from pytest_moqt.protocol.parameter_layouts import ParametersField
 from pytest_moqt.protocol.parameters import Parameter, Property
+from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.registries import PUBLISH_DONE_STATUSES, REQUEST_ERRORS, RequestErrorCode
 from pytest_moqt.protocol.spans import Span, drafts
 from pytest_moqt.protocol.values import Filter, FilterType, GroupOrder
@@ -78,8 +78,7 @@ class Sender(Enum):
     SERVER = "server"
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Record):
     """How the drafts of `span` write one meaning."""
 
     message: type[m.Message]
@@ -187,15 +186,14 @@ _F, _R = Stream.FIRST, Stream.REPLY
 _CONTROL, _REQUEST = Stream.CONTROL, Stream.REQUEST
 _P = Parameter
 
-_SUBSCRIBE_14 = (
-    REQUEST_ID,
-    TRACK,
-    PRIORITY_14,
-    ORDER_OR_NONE_14,
-    FORWARD_14,
-    FILTER_14,
-    parameters_14("SUBSCRIBE", _P.SUBSCRIBER_PRIORITY, _P.GROUP_ORDER, _P.FORWARD, _P.SUBSCRIPTION_FILTER),
-)
+
+def _subscribe_14(name: str) -> tuple[Field, ...]:
+    """SUBSCRIBE's fields, and TRACK_STATUS's: "identical to the SUBSCRIBE message" (section 9.20)."""
+    lifted = (_P.SUBSCRIBER_PRIORITY, _P.GROUP_ORDER, _P.FORWARD, _P.SUBSCRIPTION_FILTER)
+    fixed = (REQUEST_ID, TRACK, PRIORITY_14, ORDER_OR_NONE_14, FORWARD_14, FILTER_14)
+    return (*fixed, parameters_14(name, *lifted))
+
+
 _ERROR_FIELDS_16 = (REQUEST_ID, error_code(), Plain("retry_interval", VINT), REASON_FIELD)
 _NAMESPACE_REQUESTS = (m.PublishNamespace, m.SubscribeNamespace)
 _ANSWERED_BY_ERROR_16 = (
@@ -420,7 +418,15 @@ LAYOUTS: tuple[Layout, ...] = (
         answers=(*_ANSWERED_BY_ERROR_16, m.SubscribeTracks),
     ),
     # ---- subscriptions ----
-    Layout(m.Subscribe, "SUBSCRIBE", 0x03, _F, drafts(14, 14), _SUBSCRIBE_14, "message-subscribe-req"),
+    Layout(
+        m.Subscribe,
+        "SUBSCRIBE",
+        0x03,
+        _F,
+        drafts(14, 14),
+        _subscribe_14("SUBSCRIBE"),
+        "message-subscribe-req",
+    ),
     Layout(
         m.Subscribe,
         "SUBSCRIBE",
@@ -514,7 +520,15 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(
         m.Unsubscribe, "UNSUBSCRIBE", 0x0A, _REQUEST, drafts(14, 16), (REQUEST_ID,), "message-unsubscribe"
     ),
-    Layout(m.TrackStatus, "TRACK_STATUS", 0x0D, _F, drafts(14, 14), _SUBSCRIBE_14, "message-track-status"),
+    Layout(
+        m.TrackStatus,
+        "TRACK_STATUS",
+        0x0D,
+        _F,
+        drafts(14, 14),
+        _subscribe_14("TRACK_STATUS"),
+        "message-track-status",
+    ),
     Layout(
         m.TrackStatus,
         "TRACK_STATUS",

@@ -14,10 +14,10 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pytest_moqt.protocol.parameters import Options, Parameters, Properties
+from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode
 from pytest_moqt.protocol.values import KeyValues, Location, Redirect, TrackNamespace
 
@@ -28,8 +28,7 @@ _NO_PAIRS: KeyValues[Any, Any] = KeyValues()
 _KEYED = ("options", "parameters", "track_properties")
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(Record):
     """Base of all control messages."""
 
     def __post_init__(self) -> None:
@@ -37,20 +36,17 @@ class Message:
         for name in _KEYED:
             value = getattr(self, name, None)
             if isinstance(value, Mapping) and not isinstance(value, KeyValues):
-                object.__setattr__(self, name, KeyValues(value))
+                self._set(name, KeyValues(value))
 
 
-@dataclass(frozen=True)
 class Request(Message):
     """Base of the messages that open a request and are answered."""
 
 
-@dataclass(frozen=True)
 class Reply(Message):
     """Base of the messages that answer a request."""
 
 
-@dataclass(frozen=True)
 class Setup(Message):
     """CLIENT_SETUP, SERVER_SETUP (14-16) or SETUP (from 17)."""
 
@@ -59,7 +55,6 @@ class Setup(Message):
     "Draft 14 only: the version codes offered (client), the one selected (server)."
 
 
-@dataclass(frozen=True)
 class Goaway(Message):
     """GOAWAY: the session, or from 18 one request, is to move elsewhere."""
 
@@ -71,21 +66,18 @@ class Goaway(Message):
     "Draft 18, control stream: the smallest request id of the peer that was not certainly processed."
 
 
-@dataclass(frozen=True)
 class MaxRequestId(Message):
     """MAX_REQUEST_ID (14-16): the peer may use request ids below `maximum`."""
 
     maximum: int
 
 
-@dataclass(frozen=True)
 class RequestsBlocked(Message):
     """REQUESTS_BLOCKED (14-16): the sender would have used ids at or above `maximum`."""
 
     maximum: int
 
 
-@dataclass(frozen=True)
 class RequestOk(Reply):
     """The request was accepted."""
 
@@ -95,7 +87,6 @@ class RequestOk(Reply):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class RequestError(Reply):
     """The request was refused."""
 
@@ -110,7 +101,6 @@ class RequestError(Reply):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class Subscribe(Request):
     """SUBSCRIBE: ask for the objects of one track."""
 
@@ -120,7 +110,6 @@ class Subscribe(Request):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class SubscribeOk(Reply):
     """SUBSCRIBE_OK: the subscription stands."""
 
@@ -130,7 +119,6 @@ class SubscribeOk(Reply):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class RequestUpdate(Request):
     """REQUEST_UPDATE, SUBSCRIBE_UPDATE (14, 15): change a request of ours that stands."""
 
@@ -140,14 +128,12 @@ class RequestUpdate(Request):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class Unsubscribe(Message):
     """UNSUBSCRIBE (14-16): end a subscription of ours."""
 
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class Publish(Request):
     """PUBLISH: offer one track to the peer."""
 
@@ -159,7 +145,6 @@ class Publish(Request):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class PublishDone(Message):
     """PUBLISH_DONE: the publisher ends a subscription."""
 
@@ -170,8 +155,7 @@ class PublishDone(Message):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
-class StandaloneFetch:
+class StandaloneFetch(Record):
     """FETCH type 0x1: a range of a track by name. `end` is exclusive; object 0 means the whole group."""
 
     track_namespace: TrackNamespace
@@ -180,8 +164,7 @@ class StandaloneFetch:
     end: Location
 
 
-@dataclass(frozen=True)
-class JoiningFetch:
+class JoiningFetch(Record):
     """FETCH types 0x2 and 0x3: what precedes a subscription."""
 
     joining_request_id: int
@@ -190,7 +173,6 @@ class JoiningFetch:
     relative: bool = True
 
 
-@dataclass(frozen=True)
 class Fetch(Request):
     """FETCH: ask for past objects."""
 
@@ -199,7 +181,6 @@ class Fetch(Request):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class FetchOk(Reply):
     """FETCH_OK: the objects come on a stream of their own."""
 
@@ -211,14 +192,12 @@ class FetchOk(Reply):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class FetchCancel(Message):
     """FETCH_CANCEL (14-16): end a fetch of ours."""
 
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class TrackStatus(Request):
     """TRACK_STATUS: ask about a track without subscribing."""
 
@@ -228,7 +207,6 @@ class TrackStatus(Request):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class PublishNamespace(Request):
     """PUBLISH_NAMESPACE: tracks under this namespace can be had from the sender."""
 
@@ -237,7 +215,6 @@ class PublishNamespace(Request):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class PublishNamespaceDone(Message):
     """PUBLISH_NAMESPACE_DONE (14-16): the publisher withdraws; named by namespace (14, 15) or id (16)."""
 
@@ -245,7 +222,6 @@ class PublishNamespaceDone(Message):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class PublishNamespaceCancel(Message):
     """PUBLISH_NAMESPACE_CANCEL (14-16): the receiver revokes; named by namespace (14, 15) or id (16)."""
 
@@ -255,7 +231,6 @@ class PublishNamespaceCancel(Message):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class SubscribeNamespace(Request):
     """SUBSCRIBE_NAMESPACE: be told of namespaces (and up to 17 of tracks) under a prefix."""
 
@@ -266,7 +241,6 @@ class SubscribeNamespace(Request):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class SubscribeTracks(Request):
     """SUBSCRIBE_TRACKS (from 18): be sent PUBLISH for tracks under a prefix."""
 
@@ -275,7 +249,6 @@ class SubscribeTracks(Request):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class UnsubscribeNamespace(Message):
     """UNSUBSCRIBE_NAMESPACE (14, 15): named by prefix (14) or id (15)."""
 
@@ -283,21 +256,18 @@ class UnsubscribeNamespace(Message):
     request_id: int | None = None
 
 
-@dataclass(frozen=True)
 class Namespace(Message):
     """NAMESPACE (from 16): a namespace under the prefix exists."""
 
     track_namespace_suffix: TrackNamespace
 
 
-@dataclass(frozen=True)
 class NamespaceDone(Message):
     """NAMESPACE_DONE (from 16): it no longer does."""
 
     track_namespace_suffix: TrackNamespace
 
 
-@dataclass(frozen=True)
 class PublishBlocked(Message):
     """PUBLISH_BLOCKED (17, 18): a track under the prefix could not be offered."""
 

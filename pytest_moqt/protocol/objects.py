@@ -16,7 +16,6 @@ Sources: drafts 14 and 16 section 10, 18 section 11.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pytest_moqt.protocol.buffer import Reader, Writer
@@ -24,6 +23,7 @@ from pytest_moqt.protocol.drafts import Draft, FetchCoding
 from pytest_moqt.protocol.errors import LocalProtocolError, MoqtError, NeedMoreData, ProtocolViolation
 from pytest_moqt.protocol.fields import PROPERTIES
 from pytest_moqt.protocol.parameters import Properties
+from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.values import KeyValues
 
 FETCH_HEADER = 0x05
@@ -68,8 +68,7 @@ class ObjectTooLarge(MoqtError):
     """An object is longer than we are willing to hold: legal, but not for us."""
 
 
-@dataclass(frozen=True, slots=True)
-class SubgroupHeader:
+class SubgroupHeader(Record):
     """SUBGROUP_HEADER: what all objects of a stream share."""
 
     track_alias: int
@@ -87,8 +86,7 @@ class SubgroupHeader:
     "Write the subgroup id even if it is 0."
 
 
-@dataclass(frozen=True, slots=True)
-class StreamObject:
+class StreamObject(Record):
     """An object of a subgroup stream."""
 
     object_id: int
@@ -98,15 +96,13 @@ class StreamObject:
     properties: Properties = _NO_PROPERTIES
 
 
-@dataclass(frozen=True, slots=True)
-class FetchHeader:
+class FetchHeader(Record):
     """FETCH_HEADER: which FETCH a stream answers."""
 
     request_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class FetchObject:
+class FetchObject(Record):
     """An object of a fetch stream."""
 
     group_id: int
@@ -120,8 +116,7 @@ class FetchObject:
     "Drafts 14 and 15 only."
 
 
-@dataclass(frozen=True, slots=True)
-class FetchRangeEnd:
+class FetchRangeEnd(Record):
     """End of Range: no object between the one before and this place, included, is in the stream."""
 
     flags: int
@@ -130,13 +125,11 @@ class FetchRangeEnd:
     object_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Padding:
+class Padding(Record):
     """A padding stream or datagram; its content means nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectDatagram:
+class ObjectDatagram(Record):
     """OBJECT_DATAGRAM: one object in one datagram."""
 
     track_alias: int

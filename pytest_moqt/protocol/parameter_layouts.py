@@ -9,13 +9,12 @@ Sources: draft 14 section 9.2.1, 16 sections 9.2 and 13.2, 18 sections 10.2 and 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from pytest_moqt.protocol.buffer import Reader, Writer
 from pytest_moqt.protocol.drafts import Draft
-from pytest_moqt.protocol.errors import LocalProtocolError, ProtocolViolation
+from pytest_moqt.protocol.errors import KeyValueFormattingError, LocalProtocolError, ProtocolViolation
 from pytest_moqt.protocol.fields import (
     FILTER_ABSOLUTE,
     FILTER_DELTA,
@@ -27,6 +26,7 @@ from pytest_moqt.protocol.fields import (
     Codec,
     in_wire_order,
     limited,
+    positive,
     pull_pair_value,
     pull_type,
     push_pair_value,
@@ -35,14 +35,14 @@ from pytest_moqt.protocol.fields import (
 )
 from pytest_moqt.protocol.messages import Message
 from pytest_moqt.protocol.parameters import Parameter, Parameters
+from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.spans import Span, drafts
 from pytest_moqt.protocol.values import KeyValues
 
 _P = Parameter
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterLayout:
+class ParameterLayout(Record):
     """How the drafts of `span` write one parameter."""
 
     parameter: Parameter
@@ -72,7 +72,11 @@ _FILTERED = _scope("SUBSCRIBE PUBLISH_OK REQUEST_UPDATE")
 
 PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
     ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(14, 14), _TIMEOUT_14),
-    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(16), _TIMEOUT_16),
+    # "DELIVERY_TIMEOUT, if present, MUST contain a value greater than 0" (16 section 9.2.2.2).
+    ParameterLayout(
+        _P.OBJECT_DELIVERY_TIMEOUT, 0x02, positive(VINT, "DELIVERY_TIMEOUT"), drafts(16, 16), _TIMEOUT_16
+    ),
+    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(17), _TIMEOUT_16),
     ParameterLayout(
         _P.AUTHORIZATION_TOKEN,
         0x03,
@@ -105,7 +109,15 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
     ParameterLayout(
         _P.EXPIRES, 0x08, VINT, drafts(17), _scope("SUBSCRIBE_OK PUBLISH PUBLISH_OK REQUEST_UPDATE_OK")
     ),
-    ParameterLayout(_P.LARGEST_OBJECT, 0x09, sized(LOCATION, "LARGEST_OBJECT"), drafts(15, 16), _LARGEST),
+    # "Length/Value does not match the serialization defined by that Type": KEY_VALUE_FORMATTING_ERROR
+    # (16 section 1.4.2), where a parameter is a key-value pair.
+    ParameterLayout(
+        _P.LARGEST_OBJECT,
+        0x09,
+        sized(LOCATION, "LARGEST_OBJECT", KeyValueFormattingError),
+        drafts(15, 16),
+        _LARGEST,
+    ),
     ParameterLayout(_P.LARGEST_OBJECT, 0x09, LOCATION, drafts(17), _LARGEST),
     ParameterLayout(_P.FILL_TIMEOUT, 0x0A, VINT, drafts(18), _scope("FETCH")),
     ParameterLayout(
@@ -165,8 +177,7 @@ def parameter_layout(parameter: Parameter, draft: Draft) -> ParameterLayout | No
     return _by_parameter(draft.number).get(parameter)
 
 
-@dataclass(frozen=True, slots=True)
-class ParametersField:
+class ParametersField(Record):
     """The parameters of a message: a count, then that many.
 
     A parameter in a message it is not defined for ends the session where the draft says so, but in

@@ -13,11 +13,11 @@ Sources: drafts 14 section 13.1, 15 section 13.3, 16 section 13.4, 17 section 14
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import Generic, TypeVar
 
+from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.spans import Span, drafts
 
 
@@ -107,8 +107,7 @@ class StreamError(StrEnum):
 Name = TypeVar("Name", bound=StrEnum)
 
 
-@dataclass(frozen=True, slots=True)
-class Code(Generic[Name]):
+class Code(Record, Generic[Name]):
     """One registered number: `name` is `value` in the drafts of `span`."""
 
     name: Name

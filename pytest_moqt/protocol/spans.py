@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pytest_moqt.protocol.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Record):
     """Drafts `first` to `last`, both included; `last` None is open, as a newest row is."""
 
     first: int

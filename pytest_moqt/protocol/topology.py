@@ -10,7 +10,6 @@ bidirectional stream of its own (`session-init`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from pytest_moqt.protocol.drafts import Draft, Topology
@@ -19,11 +18,11 @@ from pytest_moqt.protocol.events import RequestState
 from pytest_moqt.protocol.framing import Frame, FrameBuffer
 from pytest_moqt.protocol.layouts import Layout, Sender, Stream, layout_of_message
 from pytest_moqt.protocol.messages import Setup
+from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.transport import StreamData, StreamTransport, is_unidirectional, opened_by_client
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Record):
     """A frame and where it came."""
 
     frame: Frame

@@ -12,12 +12,12 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from pytest_moqt.protocol.record import Record
 
-@dataclass(frozen=True, slots=True)
-class StreamData:
+
+class StreamData(Record):
     """Bytes of one stream, in order; `data` may be empty (a stream opened or ended with none)."""
 
     stream_id: int
@@ -25,8 +25,7 @@ class StreamData:
     fin: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StreamReset:
+class StreamReset(Record):
     """The peer abandoned its sending half (RESET_STREAM)."""
 
     stream_id: int
@@ -35,8 +34,7 @@ class StreamReset:
     wire_code: int
 
 
-@dataclass(frozen=True, slots=True)
-class StopSending:
+class StopSending(Record):
     """The peer asks us to abandon our sending half (STOP_SENDING)."""
 
     stream_id: int
@@ -45,15 +43,13 @@ class StopSending:
     wire_code: int
 
 
-@dataclass(frozen=True, slots=True)
-class DatagramData:
+class DatagramData(Record):
     """One datagram's payload."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class TransportClosed:
+class TransportClosed(Record):
     """The session is over; nothing follows. Reported once, for our own close as well."""
 
     code: int

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
+from functools import total_ordering
 from typing import Generic, TypeVar
+
+from pytest_moqt.protocol.record import Record
 
 TrackNamespace = tuple[bytes, ...]
 "A namespace, a prefix or a suffix: its fields, each a byte string (`track-name`)."
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Location:
-    """A place in a track: a group and an object in it."""
+@total_ordering
+class Location(Record):
+    """A place in a track: a group and an object in it; places are ordered."""
 
     group: int
     object: int
+
+    def __lt__(self, other: Location) -> bool:
+        return (self.group, self.object) < (other.group, other.object)
 
     def __str__(self) -> str:
         return f"{{{self.group}, {self.object}}}"
@@ -31,8 +36,7 @@ class FilterType(IntEnum):
     ABSOLUTE_RANGE = 0x4
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Record):
     """The part of a track that a subscription asks for."""
 
     type: FilterType
@@ -58,8 +62,7 @@ class TokenAlias(IntEnum):
     USE_VALUE = 0x3
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Record):
     """The value of AUTHORIZATION_TOKEN."""
 
     alias_type: TokenAlias
@@ -71,8 +74,7 @@ class Token:
     "With REGISTER and USE_VALUE."
 
 
-@dataclass(frozen=True, slots=True)
-class Redirect:
+class Redirect(Record):
     """Where to ask instead (`redirect-structure`, from draft 18)."""
 
     connect_uri: str

@@ -12,13 +12,12 @@ number of bytes"); writing uses the shortest.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pytest_moqt.protocol.errors import LocalProtocolError, NeedMoreData, ProtocolViolation
+from pytest_moqt.protocol.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class IntegerCoding:
+class IntegerCoding(Record):
     """How a draft writes an integer of variable length."""
 
     name: str

@@ -14,10 +14,10 @@ session 6), RFC 9297 section 3 (capsules), RFC 8941 (structured fields).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum
 
 from pytest_moqt.protocol.errors import MoqtError, NeedMoreData
+from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.transport import is_unidirectional
 from pytest_moqt.protocol.varint import QUIC_VARINT
 
@@ -81,8 +81,7 @@ def application_code(wire: int) -> int | None:
     return shifted - shifted // 0x1F
 
 
-@dataclass(frozen=True, slots=True)
-class Capsule:
+class Capsule(Record):
     """One capsule of a type in `CapsuleType`, whole."""
 
     type: int
@@ -183,8 +182,7 @@ def stream_header(session_id: int, *, unidirectional: bool) -> bytes:
     return QUIC_VARINT.encode(signal) + QUIC_VARINT.encode(session_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Record):
     """Bytes of one stream and whom they belong to."""
 
     session_id: int | None

@@ -31,6 +31,9 @@ from pytest_moqt.relay.session import Session
 
 logger = logging.getLogger("pytest_moqt.relay")
 
+# aioquic warns of each client that gives up; without a handler Python would print that to standard error.
+logging.getLogger("quic").addHandler(logging.NullHandler())
+
 
 def bind(host: str, port: int) -> socket.socket:
     """A UDP socket, bound.

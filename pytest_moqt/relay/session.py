@@ -567,16 +567,16 @@ class Session:
 
     def _handle(self, event: TransportEvent) -> None:
         match event:
-            case StreamData(stream_id, data, fin):
-                self._stream(stream_id).data(data, fin)
-            case StreamReset(stream_id, code):
-                stream = self._streams.pop(stream_id, None)
+            case StreamData():
+                self._stream(event.stream_id).data(event.data, event.fin)
+            case StreamReset():
+                stream = self._streams.pop(event.stream_id, None)
                 if stream is not None:
-                    stream.reset(code)
-            case StopSending(stream_id):
-                self._stopped(stream_id)
-            case DatagramData(data):
-                self._datagram(data)
+                    stream.reset(event.code)
+            case StopSending():
+                self._stopped(event.stream_id)
+            case DatagramData():
+                self._datagram(event.data)
             case TransportClosed():
                 logger.info("%s ended: %s", self.label, event)
                 self._end()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-
-from conftest import URL, Project
+from toys import URL, Project
 
 HANGING = {
     "awaits-for-ever": "await asyncio.get_running_loop().create_future()",

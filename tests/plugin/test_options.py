@@ -115,5 +115,5 @@ def test_seconds(text: str, seconds: float | None) -> None:
 @pytest.mark.parametrize("text", ["", "-1", "1m", "nan", "inf", "1e3"])
 def test_no_seconds(text: str) -> None:
     """Anything else is refused."""
-    with pytest.raises(OptionError, match="--budget is .* number of seconds"):
+    with pytest.raises(OptionError, match=r"--budget is .* number of seconds"):
         options.seconds(text, "--budget")

@@ -7,8 +7,7 @@ import sys
 import xml.etree.ElementTree as ET
 
 import pytest
-
-from conftest import CHECKOUT, URL, Project, environment
+from toys import CHECKOUT, URL, Project, environment
 
 TWO = """
 @pytest.mark.interop("first-case")

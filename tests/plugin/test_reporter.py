@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from conftest import URL, Project, environment
+from toys import URL, Project, environment
 
 MIXED = """
 @pytest.mark.interop("first")

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from pytest_moqt.protocol import messages as m
-from pytest_moqt.protocol.buffer import Reader
-from pytest_moqt.protocol.drafts import DRAFTS, Draft, FetchCoding
-from pytest_moqt.protocol.errors import NeedMoreData, RemoteProtocolError
+from pytest_moqt.protocol.drafts import DRAFTS, Draft
+from pytest_moqt.protocol.errors import LocalProtocolError, NeedMoreData, RemoteProtocolError
 from pytest_moqt.protocol.fields import ErrorCode
 from pytest_moqt.protocol.framing import Frame, FrameBuffer, decode, encode_by
 from pytest_moqt.protocol.layouts import Layout, Sender
@@ -37,19 +36,82 @@ from pytest_moqt.protocol.objects import (
     encode_datagram,
 )
 from pytest_moqt.protocol.parameters import Parameter, Property, SetupOption
-from pytest_moqt.protocol.registries import PUBLISH_DONE_STATUSES
-from pytest_moqt.protocol.values import FilterType, Location, Token, TokenAlias
+from pytest_moqt.protocol.values import Location, Token, TokenAlias
 
 ROOT = Path(__file__).parents[3] / "shared" / "vectors" / "transport"
 ABSENT = "the third-party vectors are not beside this checkout (../shared/vectors)"
 
 DISAGREEMENTS: dict[str, str] = {
+    "14/publish-namespace-ok/basic": (
+        "the vector is wrong: PUBLISH_NAMESPACE_OK is a Request ID and nothing else (section 9.24), so its"
+        " parameter count is a byte past the end"
+    ),
+    "14/subscribe-namespace-ok/basic": (
+        "the vector is wrong: SUBSCRIBE_NAMESPACE_OK is a Request ID and nothing else (section 9.29)"
+    ),
+    "14/subscribe-ok/no-content": (
+        "the vector is wrong: Group Order 0 in SUBSCRIBE_OK is a protocol error (section 9.8)"
+    ),
+    "14/datagram/type-0x21": (
+        "the vector is wrong: an object of status Object Does Not Exist may have no extension headers"
+        " (section 10.2.1.2)"
+    ),
+    "16/fetch/with-params": (
+        "the vector is wrong: types are differences (section 1.4.2), so its second parameter is 0x42, which"
+        " no draft defines; draft 14's absolute types were kept"
+    ),
+    "16/publish-ok/with-params": "the vector is wrong: as 16/fetch/with-params",
+    "16/subscribe/unknown-extension-param": (
+        "the vector is wrong: an unknown message parameter closes the session (section 9.2)"
+    ),
+    "16/fetch-header/fetch-end-of-non-existent-range": (
+        "the vector is wrong: an End of Range has a Group ID and an Object ID only, no Payload Length; what"
+        " follows is then an object that refers to a prior one (section 10.4.4.2)"
+    ),
+    "16/fetch-header/fetch-end-of-unknown-range": (
+        "the vector is wrong: as 16/fetch-header/fetch-end-of-non-existent-range"
+    ),
+    "16/fetch-header/fetch-with-explicit-subgroup": (
+        "the vector is wrong: the first object refers to a prior priority (section 10.4.4.1)"
+    ),
+    "16/fetch-header/fetch-datagram-forwarding": (
+        "the vector is wrong: the first object refers to a prior priority (section 10.4.4.1)"
+    ),
+    "16/subgroup/subgroup-extensions-status-object": (
+        "the vector is wrong: extension headers on an object that is not Normal (section 10.2.1.2)"
+    ),
 }
-"Vectors that we read otherwise than they say: `draft/file/id` and why, with the draft's section."
+"Vectors that we refuse: `draft/file/id`, who is wrong, and why, with the draft's section."
 
-REWRITTEN: dict[str, str] = {
+READ_OTHERWISE: dict[str, str] = {
+    "16/subgroup/subgroup-extensions-two-objects-empty": (
+        "the vector is wrong: Object ID Delta + 1 is added to the previous id (section 10.4.2), so a"
+        " difference of 1 after object 0 is object 2; its draft 14 sister is right"
+    ),
+    "16/subgroup/subgroup-extensions-two-objects-nonempty": (
+        "the vector is wrong: as 16/subgroup/subgroup-extensions-two-objects-empty"
+    ),
 }
-"Vectors that we read as they say and write with other bytes of the same meaning."
+"Vectors whose object ids we read otherwise."
+
+ACCEPTED: dict[str, str] = {
+    "14/client-setup/no-versions-error": (
+        "neither is wrong: the draft sets no minimum (section 9.3); our session refuses an empty list with"
+        " VERSION_NEGOTIATION_FAILED, which a codec cannot"
+    ),
+}
+"Vectors of errors that our codec reads."
+
+UNWRITABLE: dict[str, str] = {
+    "16/publish-namespace/with-forward": (
+        "FORWARD is not defined for PUBLISH_NAMESPACE (section 9.2.2.8); a receiver ignores it, a sender"
+        " has no reason to send it"
+    ),
+    "16/subscribe-ok/with-delivery-timeout": (
+        "DELIVERY_TIMEOUT is not defined for SUBSCRIBE_OK (section 9.2.2.2); the same"
+    ),
+}
+"Vectors that we read and refuse to write."
 
 
 class Vector:
@@ -251,6 +313,9 @@ def test_message_reads_as_its_vector_says(vector: Vector) -> None:
         with pytest.raises((NeedMoreData, RemoteProtocolError)):
             _read(vector.data, vector.draft)
         return
+    if vector.key in ACCEPTED:
+        _read(vector.data, vector.draft)
+        return
     if vector.error is not None or vector.key in DISAGREEMENTS:
         with pytest.raises(RemoteProtocolError):
             _read(vector.data, vector.draft)
@@ -261,8 +326,12 @@ def test_message_reads_as_its_vector_says(vector: Vector) -> None:
     facts = _facts(message, layout, vector.draft)
     assert {name: facts.get(name) for name in vector.decoded} == vector.decoded
     assert layout.name == vector.name.replace("-", "_").upper()
+    if vector.key in UNWRITABLE:
+        with pytest.raises(LocalProtocolError):
+            encode_by(message, layout, vector.draft)
+        return
     written = encode_by(message, layout, vector.draft)
-    if vector.canonical and vector.key not in REWRITTEN:
+    if vector.canonical:
         assert written.encode(vector.draft).hex() == vector.data.hex()
     else:
         assert written != frame
@@ -289,19 +358,21 @@ def _properties(item: Any) -> dict[int, Any]:
     return dict(item.properties.pairs)
 
 
+def _property(name: str) -> Property:
+    return Property[name.upper().replace("DELIVERY_TIMEOUT", "OBJECT_DELIVERY_TIMEOUT")]
+
+
 def _check_properties(item: Any, said: dict[str, Any]) -> None:
     if "extension_headers" in said:
         given = said["extension_headers"]
         if isinstance(given, dict):
-            wanted = {
-                Property["OBJECT_DELIVERY_TIMEOUT" if name == "delivery_timeout" else name.upper()]: int(value)
-                for name, value in given.items()
-            }
+            wanted = {_property(name): int(value) for name, value in given.items()}
         else:
             wanted = {int(pair["type"]): int(pair["value"]) for pair in given}
         assert _properties(item) == wanted
     elif "extension_headers_hex" in said:
-        assert said["extension_headers_hex"] == "".join(f"{key:02x}{value:02x}" for key, value in _properties(item).items())
+        pairs = "".join(f"{key:02x}{value:02x}" for key, value in _properties(item).items())
+        assert said["extension_headers_hex"] == pairs
     else:
         assert not item.properties
 
@@ -326,6 +397,10 @@ def test_data_stream_reads_as_its_vector_says(vector: Vector) -> None:
 
     said = vector.decoded
     if isinstance(header, SubgroupHeader):
+        if vector.key in READ_OTHERWISE:
+            assert [item.object_id for item in objects] == [0, 2]
+            for wanted, number in zip(said["objects"], "02", strict=True):
+                wanted["object_id"] = number
         _check_subgroup(header, objects, said)
         written = _write_subgroup(header, objects, vector.draft)
     else:
@@ -333,7 +408,7 @@ def test_data_stream_reads_as_its_vector_says(vector: Vector) -> None:
         _check_fetch(header, objects, said)
         written = _write_fetch(header, objects, vector.draft)
     assert [header, *objects] == _feed(written, vector.draft)
-    if vector.canonical and vector.key not in REWRITTEN:
+    if vector.canonical:
         assert written.hex() == vector.data.hex()
     else:
         assert written != vector.data
@@ -436,4 +511,4 @@ def test_every_exception_is_of_a_vector_that_exists() -> None:
     """A disagreement that no vector shows any more is removed from the tables."""
     keys = {vector.key for vector in _vectors("**/*.json")}
 
-    assert set(DISAGREEMENTS) | set(REWRITTEN) <= keys
+    assert DISAGREEMENTS.keys() | READ_OTHERWISE.keys() | ACCEPTED.keys() | UNWRITABLE.keys() <= keys

@@ -309,7 +309,8 @@ class Client:
         return [
             message
             for stream, message in self.messages
-            if stream is None and getattr(message, "request_id", None) == asked.id
+            if stream is None
+            and getattr(message, "request_id", None) == asked.id
             and not (isinstance(message, m.Request) and not isinstance(message, m.RequestUpdate))
         ]
 

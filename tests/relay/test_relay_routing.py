@@ -7,7 +7,8 @@ from relay_clients import Asked, Client, FakeRelay
 
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import DRAFTS, SUPPORTED
-from pytest_moqt.protocol.layouts import defines
+from pytest_moqt.protocol.layouts import defines, reply_names
+from pytest_moqt.protocol.parameter_layouts import parameter_layout
 from pytest_moqt.protocol.parameters import Parameter
 from pytest_moqt.protocol.registries import (
     PublishDoneStatus,
@@ -23,9 +24,11 @@ SUBSCRIBE = m.Subscribe(NAMESPACE, TRACK)
 
 WITH_NAMESPACE = [n for n in sorted(SUPPORTED) if defines(DRAFTS[n], m.Namespace)]
 WITHOUT_NAMESPACE = [n for n in sorted(SUPPORTED) if not defines(DRAFTS[n], m.Namespace)]
-WITH_RENDEZVOUS = [n for n in sorted(SUPPORTED) if n >= 17]  # `rendezvous-timeout` exists from 17 on
+WITH_RENDEZVOUS = [
+    n for n in sorted(SUPPORTED) if parameter_layout(Parameter.RENDEZVOUS_TIMEOUT, DRAFTS[n]) is not None
+]
 WITH_TRACKS = [n for n in sorted(SUPPORTED) if defines(DRAFTS[n], m.SubscribeTracks)]
-WITH_UPDATE_ANSWERS = [n for n in sorted(SUPPORTED) if defines(DRAFTS[n], m.Namespace)]
+WITH_UPDATE_ANSWERS = [n for n in sorted(SUPPORTED) if reply_names(DRAFTS[n], m.RequestUpdate)]
 
 
 def announce(client: Client, namespace: tuple[bytes, ...] = NAMESPACE) -> Asked:
@@ -522,9 +525,7 @@ def test_unsubscribe_namespace_ends_it_in_draft_14(relay: FakeRelay, number: int
 
 
 @pytest.mark.parametrize("second", [NAMESPACE, NAMESPACE[:1], (*NAMESPACE, b"more")])
-def test_overlapping_prefixes_are_refused(
-    relay: FakeRelay, number: int, second: tuple[bytes, ...]
-) -> None:
+def test_overlapping_prefixes_are_refused(relay: FakeRelay, number: int, second: tuple[bytes, ...]) -> None:
     """'it MUST respond with REQUEST_ERROR with error code PREFIX_OVERLAP'."""
     client = relay.client(number)
     client.request(m.SubscribeNamespace(NAMESPACE))

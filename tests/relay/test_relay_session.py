@@ -93,7 +93,12 @@ def test_setup_of_no_common_version_fails() -> None:
     ],
 )
 def test_path_and_authority_are_checked(
-    relay: FakeRelay, number: int, transport: str, option: SetupOption, value: bytes, code: SessionError | None
+    relay: FakeRelay,
+    number: int,
+    transport: str,
+    option: SetupOption,
+    value: bytes,
+    code: SessionError | None,
 ) -> None:
     """Over WebTransport neither may be there; over raw QUIC both follow RFC 3986."""
     client = relay.stranger(number, transport=transport)
@@ -433,9 +438,7 @@ def test_an_answer_of_another_kind_ends_the_session(relay: FakeRelay, number: in
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_a_request_that_never_was_cannot_be_named(
-    relay: FakeRelay, number: int, message: m.Message
-) -> None:
+def test_a_request_that_never_was_cannot_be_named(relay: FakeRelay, number: int, message: m.Message) -> None:
     """Ids name requests of this session."""
     client = relay.client(number)
 

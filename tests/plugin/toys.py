@@ -1,0 +1,132 @@
+"""Toy projects in which pytest runs in a process of its own, and runs of the command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from strict_tap import Document, prefixed, read, runner_count
+
+HERE = Path(__file__).parent
+CHECKOUT = HERE.parent.parent
+URL = "moqt://relay.example:4443"
+SECONDS = 60.0
+"For one run; a toy project takes about one."
+
+
+class Background:
+    """A run that a test watches while it goes on."""
+
+    def __init__(self, command: list[str], cwd: Path, env: Mapping[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            command, cwd=cwd, env=environment(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.stdout = self.process.stdout
+        self.stderr = self.process.stderr
+
+    def wait_for(self, path: Path) -> None:
+        """Wait until the run has made a file."""
+        deadline = time.monotonic() + SECONDS
+        while not path.exists():
+            assert self.process.poll() is None, "the run ended before"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def result(self) -> Result:
+        """Wait for the end."""
+        stdout, stderr = self.process.communicate(timeout=SECONDS)
+        return Result(self.process.returncode, stdout.decode(), stderr.decode())
+
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+@dataclass
+class Result:
+    """What a run left."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> Document:
+        """The TAP document, after checking that the runner counts the same in it as a TAP reader."""
+        document = read(self.stdout)
+        skipped = sum(point.directive == "SKIP" for point in document.points)
+        failed = sum(not point.ok and point.directive != "TODO" for point in document.points)
+        counted = (len(document.points) - skipped - failed, failed, skipped)
+        assert runner_count(self.stdout) == counted
+        if not any(point.children for point in document.points):
+            assert runner_count(prefixed(self.stdout)) == counted
+        return document
+
+
+def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Our environment without what steers pytest or the client, and with the toys' modules in reach."""
+    steering = ("PYTEST_", "MOQT_", "TLS_", "RELAY_", "FAKE_")
+    named = {"DRAFT", "TESTCASE", "VERBOSE", "SSL_CERT_FILE", "PYTHONPATH"}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(steering) and name not in named
+    }
+    kept["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), str(HERE)])
+    return {**kept, **(given or {})}
+
+
+def run(
+    command: list[str], cwd: Path, env: Mapping[str, str] | None = None, *, clean_env: bool = True
+) -> Result:
+    """Run a command to its end."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment(env) if clean_env else dict(env or {}),
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Project:
+    """A directory with toy tests, whose relay is the fake one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.write("conftest.py", "import fake_session\n\nfake_session.install()\n")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file; a test module gets the usual imports."""
+        imports = "import asyncio, os, sys, time\nimport pytest\n" if name.startswith("test_") else ""
+        self.path.joinpath(name).write_text(imports + textwrap.dedent(text))
+
+    def command(self, *arguments: str) -> list[str]:
+        """Pytest with the plugin; given by name, as the package need not be installed."""
+        return [sys.executable, "-m", "pytest", "-p", "pytest_moqt.plugin", *arguments]
+
+    def background(self, *arguments: str) -> Background:
+        """Start pytest."""
+        return Background(self.command(*arguments), self.path)
+
+    def pytest(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
+        """Run pytest."""
+        return run(self.command(*arguments), self.path, env)
+
+    def tap(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
+        """Run pytest against the fake relay, with the TAP report."""
+        return self.pytest("--relay", URL, "--tap14", *arguments, env=env)
