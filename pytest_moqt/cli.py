@@ -234,7 +234,8 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         *jobs,
     ]
     code = _run(given, cases, unknown, stream, verbose)
-    return EXIT_UNSUPPORTED if unknown and stream.broken is None and not stream.bailed else code
+    # A failure says more than a name that is not known.
+    return EXIT_UNSUPPORTED if unknown and code == EXIT_OK else code
 
 
 def _version() -> str:
@@ -352,7 +353,7 @@ def _call_pytest(
 
         from pytest_moqt.reporter import Command
 
-        command = Command(stream, unknown, restore)
+        command = Command(stream, unknown)
         junit = any(entry.startswith("--junit-xml") for entry in given)
         arguments = [
             *("-c", os.path.join(os.path.dirname(os.path.abspath(__file__)), "client.ini")),

@@ -492,6 +492,7 @@ def _facts(item: pytest.Item, case: RunningCase) -> dict[str, Any]:
     facts: dict[str, Any] = {"identifier": case.identifier, "revision": case.revision, **target.facts()}
     if case.relay is not None:
         facts["sessions"] = {role: dict(known) for role, known in case.relay.records.items()}
+        facts["notes"] = case.relay.notes()
     return facts
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
@@ -38,19 +38,15 @@ class Command:
 
     Attributes:
         stream: The document, on the real stdout.
-        hand_over: Takes the command's own signal handlers away.
         extra: Names asked for that no case has; they are skipped points at the end.
         problem: Why the run ended early, once it has.
     """
 
     __name__ = "moqt-command"
 
-    def __init__(
-        self, stream: TapStream, extra: Sequence[str] = (), hand_over: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, stream: TapStream, extra: Sequence[str] = ()) -> None:
         self.stream = stream
         self.extra = tuple(extra)
-        self.hand_over = hand_over
         self.problem = ""
 
 
@@ -102,8 +98,6 @@ class Reporter:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """From here on a signal ends the document."""
         self._session = session
-        if self.command is not None and self.command.hand_over is not None:
-            self.command.hand_over()
         for number in INTERRUPTS:
             try:
                 self._handlers[number] = signal.signal(number, self._on_signal)
@@ -159,6 +153,7 @@ class Reporter:
                 f"Transport: {self._facts.get('transport', options.transport)}",
                 f"TLS: {options.tls}",
             ]
+        comments += [f"Note: {remark}" for remark in self._facts.get("remarks", ())]
         if self._cases:
             comments += [f"Cases: {self._cases}", f"Test specification: revision {catalog.REVISION}"]
         self.stream.comments[:] = comments
@@ -296,6 +291,8 @@ class Reporter:
                 {"name": name, "status": note.lower() if note else "pass" if ok else "fail"}
                 for name, ok, note in verdict.steps
             ]
+        if facts.get("notes"):
+            values["notes"] = facts["notes"]
         if journal:
             values["journal"] = journal
         return values

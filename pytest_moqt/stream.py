@@ -64,11 +64,6 @@ class TapStream:
         self._deferred: list[Callable[[], None]] = []
 
     @property
-    def planned(self) -> bool:
-        """Whether the plan is known."""
-        return self._points is not None
-
-    @property
     def unfinished(self) -> list[Point]:
         """The planned points that have no verdict yet, in plan order."""
         return [point for point in self._points or () if point.text is None]

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
+from typing import Any
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -47,6 +48,8 @@ class Target:
     def __init__(self, options: RunOptions) -> None:
         self.options = options
         self.draft: Draft | None = None
+        self.remarks: list[str] = []
+        "How the draft came to be negotiated, where that is worth a line."
         self._embedded: EmbeddedRelay | None = None
         self._endpoint: Endpoint | None = None
 
@@ -85,15 +88,17 @@ class Target:
         """The drafts the next session offers."""
         return self.options.drafts if self.draft is None else (self.draft.number,)
 
-    def facts(self) -> dict[str, str]:
-        """What the head of a report says: `relay`, `transport` and, once negotiated, `draft`."""
-        facts = {"relay": self.options.relay}
+    def facts(self) -> dict[str, Any]:
+        """What the head of a report says: `relay`, `transport`, once negotiated `draft`, and `remarks`."""
+        facts: dict[str, Any] = {"relay": self.options.relay}
         if self._endpoint is not None:
             facts["transport"] = self._endpoint.transport
             if self._embedded is not None:
                 facts["relay"] = f"{EMBEDDED} ({self._endpoint.url})"
         if self.draft is not None:
             facts["draft"] = self.draft.name
+        if self.remarks:
+            facts["remarks"] = list(self.remarks)
         return facts
 
     def stop(self) -> None:
@@ -162,8 +167,9 @@ class RelayUnderTest:
         __tracebackhide__ = True
         self.skip_unless_it_exists()
         session = await self._dial(role)
-        self.skip_unless_it_exists()
         try:
+            # Again, now that the draft is known.
+            self.skip_unless_it_exists()
             yield session
         except BaseException:
             # The case has its verdict, which nothing here may hide.
@@ -187,6 +193,10 @@ class RelayUnderTest:
         for role, session in self._sessions.items():
             waits += [f"{what} ({role})" if several else what for what in session.waiting]
         return waits
+
+    def notes(self) -> list[str]:
+        """What the relay did against its draft beside what the case is about."""
+        return [note for session in self._sessions.values() for note in session.notes()]
 
     def journals(self) -> dict[str, list[str]]:
         """By role, the last lines of each session's journal."""
@@ -223,12 +233,13 @@ class RelayUnderTest:
         session.on_first_request = self._limit.request_sent
         if self._target.draft is None:
             self._target.draft = session.draft
+            self._target.remarks = session.remarks
         return session
 
     async def _leave(self, role: str, session: ClientSession) -> None:
         __tracebackhide__ = True
-        if not session.close_awaited:
-            session.check_open()
+        # A round trip: what the relay did right after its last answer is part of the verdict.
+        await session.settle()
         try:
             await asyncio.wait_for(session.close(), CLOSE_SECONDS)
         except TimeoutError:

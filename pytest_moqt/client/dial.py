@@ -238,6 +238,7 @@ class _Dialler:
         )
         if self._tls.verify:
             configuration.cafile, configuration.capath = self._tls.trust()
+            configuration.cadata = self._tls.ca_data
         else:
             configuration.verify_mode = ssl.CERT_NONE
         quic = QuicConnection(configuration=configuration)

@@ -331,6 +331,8 @@ class ClientSession:
         Raises:
             CaseFailure: The session ended, or the relay acknowledges nothing any more.
         """
+        if self.close_awaited:
+            return
         if self.closed is None and not await self._transport.ping(SETTLE_SECONDS) and self.closed is None:
             raise SessionEnded(
                 f"the relay acknowledged no QUIC PING of the session of {self.role} "

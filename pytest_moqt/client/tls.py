@@ -24,6 +24,8 @@ class TlsOptions:
     "False accepts any certificate."
     ca_file: str | None = None
     "PEM file of the only authorities to trust; None is the system's (and SSL_CERT_FILE's)."
+    ca_data: bytes | None = None
+    "PEM text of the only authorities to trust, in place of any file."
 
     def check(self) -> None:
         """See that every file named can be used; a bad one would only show as a handshake that hangs.
@@ -31,7 +33,7 @@ class TlsOptions:
         Raises:
             TlsFileError: It cannot.
         """
-        if not self.verify:
+        if not self.verify or self.ca_data is not None:
             return
         if self.ca_file is not None:
             _check_pem(self.ca_file, "CA file")
@@ -43,6 +45,8 @@ class TlsOptions:
 
         Both None, where the system has no store at all, leaves the choice to aioquic: certifi's list.
         """
+        if self.ca_data is not None:
+            return None, None
         if self.ca_file is not None:
             return self.ca_file, None
         paths = ssl.get_default_verify_paths()

@@ -131,6 +131,12 @@ def positive(codec: Codec[int], what: str) -> Codec[int]:
     return Codec(codec.kind, pull, push)
 
 
+def flag(what: str) -> Codec[bool]:
+    """One byte, 0 or 1."""
+    byte = limited(U8, (0, 1), what)
+    return Codec("flag", lambda r, d: bool(byte.pull(r, d)), lambda w, v, d: byte.push(w, int(v), d))
+
+
 def octets(what: str, limit: int | None = None) -> Codec[bytes]:
     """A length and bytes."""
     return Codec("bytes", lambda r, _: r.octets(limit, what), lambda w, v, _: w.octets(v))

@@ -46,6 +46,7 @@ from pytest_moqt.protocol.fields import (
     LiftedLargest,
     Optional,
     Plain,
+    flag,
     limited,
 )
 from pytest_moqt.protocol.parameter_layouts import ParametersField
@@ -114,7 +115,7 @@ SUFFIX_FIELD = Plain("track_namespace_suffix", SUFFIX)
 TRACK = FullTrackName()
 TRACK_ALIAS = Plain("track_alias", VINT)
 PROPERTIES_FIELD = Plain("track_properties", PROPERTIES_TO_END)
-END_OF_TRACK = Plain("end_of_track", limited(U8, (0, 1), "End Of Track"))
+END_OF_TRACK = Plain("end_of_track", flag("End Of Track"))
 
 
 def _enum(codec: Codec[int], kind: type[GroupOrder]) -> Codec[Any]:

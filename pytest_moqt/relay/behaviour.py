@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.objects import StreamObject
     from pytest_moqt.relay.certificates import Identity
     from pytest_moqt.relay.connection import Answer
-    from pytest_moqt.relay.session import Exchange, Session
+    from pytest_moqt.relay.exchange import Exchange
+    from pytest_moqt.relay.session import Session
 
 
 class Behaviour:
@@ -33,6 +34,10 @@ class Behaviour:
     def alpn(self, protocols: list[str]) -> list[str]:
         """The application protocols that the relay takes, most wanted first."""
         return protocols
+
+    def refusal(self) -> int | None:
+        """The QUIC error with which a connection is refused (RFC 9000 section 20.1); None: it is welcome."""
+        return None
 
     # ---- sessions ----
 

@@ -21,6 +21,7 @@ from aioquic.h3.connection import ErrorCode
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic import events as quic_events
 from aioquic.quic.connection import NetworkAddress, QuicConnection
+from aioquic.quic.packet import QuicFrameType
 
 from pytest_moqt.protocol.drafts import Draft, draft_of_alpn
 from pytest_moqt.protocol.errors import NeedMoreData
@@ -97,6 +98,9 @@ class Host(Protocol):
     def gone(self, connection: Connection) -> None:
         """Forget a connection."""
 
+    def refusal(self) -> int | None:
+        """The QUIC error with which a connection is refused; None: it is welcome."""
+
     def open_session(self, transport: SessionTransport, draft: Draft) -> Handler:
         """Begin a session."""
 
@@ -149,6 +153,11 @@ class Connection:
         self.quic.close(error_code=code, reason_phrase=utf8_prefix(reason, MAX_CLOSE_REASON))
         self.flush()
 
+    def end(self) -> None:
+        """End the connection if its session has not."""
+        if not internals.ended(self.quic):
+            self.close(ErrorCode.H3_NO_ERROR if self._alpn == "h3" else 0, "the relay stops")
+
     def drop(self) -> None:
         """Give up timers, for a server that stops."""
         for handle in (self._soon, self._timer):
@@ -199,7 +208,10 @@ class Connection:
                 self.host.gone(self)
             case quic_events.ProtocolNegotiated():
                 self._alpn = event.alpn_protocol
-                if self._alpn == "h3":
+                refusal = self.host.refusal()
+                if refusal is not None:
+                    self.quic.close(error_code=refusal, frame_type=QuicFrameType.PADDING)
+                elif self._alpn == "h3":
                     # Not later: the client's HTTP/3 control stream may come with its handshake.
                     self._upper = WebTransportConnection(self)
             case quic_events.HandshakeCompleted():

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from aioquic.quic.packet import QuicErrorCode
+
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import Draft, draft
 from pytest_moqt.protocol.framing import Frame
@@ -27,7 +29,8 @@ from pytest_moqt.protocol.values import KeyValues, TrackNamespace
 from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.certificates import VALID_DAYS, Identity, self_signed
 from pytest_moqt.relay.connection import Answer
-from pytest_moqt.relay.session import Exchange, Session
+from pytest_moqt.relay.exchange import Exchange
+from pytest_moqt.relay.session import Session
 
 UNKNOWN_TYPE = 0x3E
 "A control message type that no draft defines; one byte in every integer coding."
@@ -130,6 +133,12 @@ class _TlsWrongName(Behaviour):
 class _AlpnNone(Behaviour):
     def alpn(self, protocols: list[str]) -> list[str]:  # noqa: ARG002 - replaced
         return ["moqt-none"]
+
+
+@_defect("quic-refuses", "It refuses every connection with CONNECTION_REFUSED.", _ALL, "transport")
+class _QuicRefuses(Behaviour):
+    def refusal(self) -> int | None:
+        return QuicErrorCode.CONNECTION_REFUSED
 
 
 @_defect(

@@ -34,7 +34,9 @@ from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode,
 from pytest_moqt.protocol.values import Filter, FilterType, KeyValues, Location, TrackNamespace
 from pytest_moqt.relay import limits
 from pytest_moqt.relay.behaviour import Behaviour
-from pytest_moqt.relay.session import Clock, Exchange, Session, Timer
+from pytest_moqt.relay.clock import Clock, Timer
+from pytest_moqt.relay.exchange import Exchange
+from pytest_moqt.relay.session import Session
 
 FullTrackName = tuple[TrackNamespace, bytes]
 

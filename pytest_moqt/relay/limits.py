@@ -47,4 +47,5 @@ DRAIN_UNKNOWN_SECONDS = 0.5
 IDLE_SECONDS = 30.0
 "Until a silent connection is given up (QUIC's idle timeout)."
 LINGER_SECONDS = 1.0
-"How long the connection beneath a WebTransport session that the relay ended stays for the client to close."
+"""How long the relay waits for a client to end its half: of a request's stream when the relay has said all,
+of the connection when the relay has ended the WebTransport session."""

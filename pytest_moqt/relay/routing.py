@@ -22,6 +22,8 @@ from pytest_moqt.protocol.parameters import Parameter, Parameters
 from pytest_moqt.protocol.registries import REQUEST_ERRORS, RequestErrorCode
 from pytest_moqt.protocol.values import KeyValues, TrackNamespace
 from pytest_moqt.relay.behaviour import Behaviour
+from pytest_moqt.relay.clock import Clock
+from pytest_moqt.relay.exchange import Exchange, Owner
 from pytest_moqt.relay.forwarding import (
     Downstream,
     FullTrackName,
@@ -29,7 +31,7 @@ from pytest_moqt.relay.forwarding import (
     Upstream,
     accept_update,
 )
-from pytest_moqt.relay.session import Clock, Exchange, Owner, Session
+from pytest_moqt.relay.session import Session
 
 
 def is_prefix(prefix: TrackNamespace, namespace: TrackNamespace) -> bool:
@@ -43,6 +45,7 @@ class Router:
     def __init__(self, clock: Clock, behaviour: Behaviour) -> None:
         self.clock = clock
         self.behaviour = behaviour
+        self.sessions: set[Session] = set()
         self.announcements: list[Announcement] = []
         self.interests: list[Interest] = []
         self.tracks: dict[FullTrackName, Track] = {}
@@ -72,8 +75,13 @@ class Router:
                 )
                 return Nobody()
 
+    def opened(self, session: Session) -> None:
+        """A session begins."""
+        self.sessions.add(session)
+
     def closed(self, session: Session) -> None:
         """A session is over; its requests have been withdrawn one by one."""
+        self.sessions.discard(session)
 
     def unused(self, track: Track) -> None:
         """A track has neither publishers nor subscribers."""

@@ -21,6 +21,7 @@ from aioquic.quic.connection import NetworkAddress, QuicConnection
 from aioquic.quic.packet import QuicPacketType, encode_quic_version_negotiation, pull_quic_header
 
 from pytest_moqt.protocol.drafts import SUPPORTED, Draft, draft, draft_of_wt_protocol
+from pytest_moqt.protocol.registries import SessionError
 from pytest_moqt.protocol.webtransport import format_protocol
 from pytest_moqt.relay import limits
 from pytest_moqt.relay.behaviour import Behaviour
@@ -96,9 +97,11 @@ class Server(asyncio.DatagramProtocol):
         return set(self._connections.values())
 
     def close(self) -> None:
-        """End all connections and close the socket."""
+        """End all sessions and connections, and close the socket."""
+        for session in list(self.router.sessions):
+            session.close(SessionError.NO_ERROR, "the relay stops")
         for connection in self.connections():
-            connection.close(0, "the relay stops")
+            connection.end()
             connection.drop()
         self._connections.clear()
         if self._socket is not None:
@@ -167,6 +170,10 @@ class Server(asyncio.DatagramProtocol):
         """Forget a connection."""
         for connection_id in [key for key, value in self._connections.items() if value is connection]:
             del self._connections[connection_id]
+
+    def refusal(self) -> int | None:
+        """The QUIC error with which a connection is refused; None: it is welcome."""
+        return self.behaviour.refusal()
 
     def open_session(self, transport: SessionTransport, draft: Draft) -> Handler:
         """Begin a session."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -24,17 +23,14 @@ from pytest_moqt.protocol.buffer import Reader
 from pytest_moqt.protocol.drafts import Draft, Topology
 from pytest_moqt.protocol.errors import (
     DuplicateTrackAlias,
-    InvalidAuthority,
-    InvalidPath,
     InvalidRequestId,
     LocalProtocolError,
     NeedMoreData,
     ProtocolViolation,
     RemoteProtocolError,
     TooManyRequests,
-    VersionNegotiationFailed,
 )
-from pytest_moqt.protocol.framing import Frame, FrameBuffer, decode, encode
+from pytest_moqt.protocol.framing import Frame, decode, encode
 from pytest_moqt.protocol.layouts import (
     Layout,
     Sender,
@@ -44,12 +40,7 @@ from pytest_moqt.protocol.layouts import (
     reply_names,
 )
 from pytest_moqt.protocol.objects import (
-    DataStreamDecoder,
     ObjectDatagram,
-    ObjectTooLarge,
-    StreamItem,
-    StreamObject,
-    SubgroupHeader,
     decode_datagram,
 )
 from pytest_moqt.protocol.parameters import Parameter, Parameters, SetupOption
@@ -65,26 +56,26 @@ from pytest_moqt.protocol.transport import (
     is_unidirectional,
     opened_by_client,
 )
-from pytest_moqt.protocol.values import KeyValues, Token, TokenAlias
+from pytest_moqt.protocol.values import KeyValues, TokenAlias
 from pytest_moqt.relay import limits
 from pytest_moqt.relay.behaviour import Behaviour
+from pytest_moqt.relay.client_setup import check_setup
+from pytest_moqt.relay.clock import Clock, Timer
+from pytest_moqt.relay.exchange import Exchange, Owner
+from pytest_moqt.relay.streams import (
+    ControlStream,
+    DataStream,
+    Ignored,
+    IncomingStream,
+    RequestStream,
+    TrackSink,
+    Unrecognised,
+)
 
 logger = logging.getLogger("pytest_moqt.relay")
 
 IMPLEMENTATION = b"moq-test-relay (pytest-moqt)"
 "MOQT_IMPLEMENTATION of the relay."
-
-
-class MalformedPath(RemoteProtocolError):
-    """PATH that is no `path-abempty [?query]` of RFC 3986."""
-
-    code = SessionError.MALFORMED_PATH
-
-
-class MalformedAuthority(RemoteProtocolError):
-    """AUTHORITY that is no authority of RFC 3986, or has no host."""
-
-    code = SessionError.MALFORMED_AUTHORITY
 
 
 class TokenCacheOverflow(RemoteProtocolError):
@@ -105,20 +96,6 @@ class TooMuch(RemoteProtocolError):
     code = SessionError.INTERNAL_ERROR
 
 
-class Timer(Protocol):
-    """A call that was scheduled."""
-
-    def cancel(self) -> None:
-        """Undo it."""
-
-
-class Clock(Protocol):
-    """What of an event loop the relay uses."""
-
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
-        """Call back in `delay` seconds."""
-
-
 class RelayTransport(StreamTransport, Protocol):
     """What the relay asks of a transport beyond the verbs of a session."""
 
@@ -133,169 +110,17 @@ class RelayTransport(StreamTransport, Protocol):
         """Bytes of a stream that the client has not acknowledged."""
 
 
-class Owner(Protocol):
-    """Whose business a request is."""
-
-    def replied(self, reply: m.Reply) -> None:
-        """Take the client's answer to a request of ours."""
-
-    def received(self, message: m.Message) -> None:
-        """Take a later message about the request."""
-
-    def cancelled(self) -> None:
-        """The client ended it, or the session is over; nothing can be said about it any more."""
-
-
-class Subgroup(Protocol):
-    """Where the objects of one incoming stream go."""
-
-    def object(self, item: StreamObject) -> None:
-        """Take the next object."""
-
-    def finish(self) -> None:
-        """The stream ended with a FIN."""
-
-    def abandon(self, error: StreamError) -> None:
-        """The stream was reset, or its session ended."""
-
-
-class TrackSink(Protocol):
-    """Where the objects of a track alias go."""
-
-    def open_subgroup(self, header: SubgroupHeader) -> Subgroup:
-        """Take a new stream."""
-
-    def datagram(self, item: ObjectDatagram) -> None:
-        """Take an object in a datagram."""
-
-
 class RequestRouter(Protocol):
     """Who takes the requests of clients."""
+
+    def opened(self, session: Session) -> None:
+        """A session begins."""
 
     def accept(self, exchange: Exchange) -> Owner:
         """Take a new request; it may be answered at once or later."""
 
     def closed(self, session: Session) -> None:
         """A session is over; its exchanges have been told."""
-
-
-class Exchange:
-    """One request between the relay and a client, from its first message to its end."""
-
-    def __init__(self, session: Session, request: m.Request, *, ours: bool, stream_id: int | None) -> None:
-        self.session = session
-        self.request = request
-        self.ours = ours
-        self.stream_id = stream_id
-        "The request's own stream; None: it lives on the control stream, under its id."
-        self.owner: Owner | None = None
-        self.answered = False
-        self.over = False
-        self.peer_finished = False
-        "The client's half of the stream has ended."
-        self.goaway = False
-        self.updates = 0
-        "REQUEST_UPDATEs of ours that await their answer."
-
-    @property
-    def request_id(self) -> int | None:
-        """The request's id; None while it waits for credit."""
-        return getattr(self.request, "request_id", None)
-
-    @property
-    def draft(self) -> Draft:
-        """The session's draft."""
-        return self.session.draft
-
-    def frame(self, message: m.Message, answering: type[m.Message] | None = None) -> Frame:
-        """A message about this request as a frame, under the request's id where the draft writes one.
-
-        Raises:
-            LocalProtocolError: The draft cannot say that.
-        """
-        if isinstance(message, m.Reply) and answering is None:
-            answering = type(self.request)
-        fields = {field.name for field in dataclasses.fields(message)}
-        if "request_id" in fields and getattr(message, "request_id", None) is None:
-            message = dataclasses.replace(message, request_id=self.request_id)  # type: ignore[call-arg]
-        return encode(message, self.draft, sender=Sender.SERVER, answering=answering)
-
-    def write(self, frame: Frame) -> None:
-        """Send a frame as it is."""
-        self.session.write(self.stream_id, frame.encode(self.draft))
-
-    def send(self, message: m.Message, answering: type[m.Message] | None = None) -> bool:
-        """Send a message about this request; False: the request is over, or the draft cannot say that."""
-        if self.over or self.session.closed:
-            return False
-        try:
-            frame = self.frame(message, answering)
-        except LocalProtocolError as error:
-            logger.debug("%s cannot be told: %s", self.session.label, error)
-            return False
-        logger.debug("%s > %s", self.session.label, message)
-        self.write(frame)
-        return True
-
-    def reply(self, reply: m.Reply) -> None:
-        """Answer the request; an error ends it."""
-        if isinstance(reply, m.RequestError):
-            if not self.send(reply):
-                # Codes differ between drafts; this one they all have.
-                self.send(m.RequestError(RequestErrorCode.INTERNAL_ERROR, reply.reason))
-            self.answered = True
-            self.finish()
-        elif self.send(reply):
-            self.answered = True
-        elif not self.over:
-            self.reply(m.RequestError(RequestErrorCode.INTERNAL_ERROR, "the answer does not fit this draft"))
-
-    def finish(self) -> None:
-        """Nothing more will be said about the request: forget it, and end our half of its stream."""
-        if self.over:
-            return
-        self.over = True
-        if self.stream_id is not None:
-            self.session.write(self.stream_id, b"", fin=True)
-        self.session.forget(self)
-
-    def cancel(self, error: StreamError = StreamError.CANCELLED) -> None:
-        """End a request that the client has not ended, in its draft's way (`request-cancellation`)."""
-        if self.over:
-            return
-        if self.stream_id is not None:
-            self.over = True
-            self.session.abort(self.stream_id, error)
-        else:
-            self._send_cancellation()
-            self.over = True
-        self.session.forget(self)
-
-    def _send_cancellation(self) -> None:
-        match self.request:
-            case m.Subscribe() if self.ours:
-                self.send(m.Unsubscribe())
-            case m.Publish() if not self.ours:
-                self.send(m.Unsubscribe())
-            case m.PublishNamespace() if self.ours:
-                self.send(m.PublishNamespaceDone(self.request.track_namespace))
-            case m.PublishNamespace():
-                code, namespace = RequestErrorCode.UNINTERESTED, self.request.track_namespace
-                self.send(m.PublishNamespaceCancel(code, "", namespace))
-
-    def update(self, parameters: Parameters) -> None:
-        """Ask the client to change a request of ours, or a subscription of ours to its PUBLISH."""
-        if not self.over:
-            self.session.send_update(self, parameters)
-
-    def gone(self) -> None:
-        """The client ended the request: tell its owner, once."""
-        if self.over:
-            return
-        self.over = True
-        self.session.forget(self)
-        if self.owner is not None:
-            self.owner.cancelled()
 
 
 class _SeenIds:
@@ -352,10 +177,10 @@ class Session:
         self._own_streams = draft.topology is Topology.REQUEST_STREAMS
         self._control_in: int | None = None
         self._control_out: int | None = None
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, IncomingStream] = {}
         self._outgoing: dict[int, Callable[[], None]] = {}
         self._held_bytes = 0
-        self._held_streams: OrderedDict[int, _DataStream] = OrderedDict()
+        self._held_streams: OrderedDict[int, DataStream] = OrderedDict()
         self._early_datagrams: list[ObjectDatagram] = []
         # requests of the client
         self._theirs: dict[int, Exchange] = {}
@@ -377,6 +202,7 @@ class Session:
 
     def start(self) -> None:
         """Begin: the transport is there."""
+        self._router.opened(self)
         self._timer = self._clock.call_later(limits.SETUP_SECONDS, self._setup_late)
         if self._own_streams:
             self._control_out = self.transport.open_stream(unidirectional=True)
@@ -430,7 +256,21 @@ class Session:
         """End both halves of a request stream."""
         code = self.stream_code(error)
         self.transport.reset(stream_id, code)
-        self.transport.stop(stream_id, code)
+        if stream_id in self._streams:
+            self.transport.stop(stream_id, code)
+
+    def finish_stream(self, stream_id: int) -> None:
+        """End our half of a request stream; the client has a while to end its own.
+
+        Not every client does, and each stream that stays open counts against its stream limit.
+        """
+        self.write(stream_id, b"", fin=True)
+        if stream_id in self._streams:
+            self._clock.call_later(limits.LINGER_SECONDS, self._stop_lingering, stream_id)
+
+    def _stop_lingering(self, stream_id: int) -> None:
+        if stream_id in self._streams and not self.closed:
+            self.transport.stop(stream_id, self.stream_code(StreamError.CANCELLED))
 
     def stream_code(self, error: StreamError) -> int:
         """A reason for a reset as this draft numbers it; CANCELLED where it has none."""
@@ -499,7 +339,7 @@ class Session:
     def deliver_held(self, alias: int, sink: TrackSink) -> None:
         """Pass on what was held until an alias was known."""
         for stream in list(self._streams.values()):
-            if isinstance(stream, _DataStream):
+            if isinstance(stream, DataStream):
                 stream.resolve()
         waiting = [item for item in self._early_datagrams if item.track_alias == alias]
         self._early_datagrams = [item for item in self._early_datagrams if item.track_alias != alias]
@@ -542,14 +382,14 @@ class Session:
         if self._held_bytes > limits.EARLY_BYTES:
             raise TooMuch(f"more than {limits.EARLY_BYTES} bytes that cannot be understood yet")
 
-    def hold_stream(self, stream: _DataStream) -> Timer:
+    def hold_stream(self, stream: DataStream) -> Timer:
         """Keep a stream of an unknown track alias for a while; the oldest gives way."""
         self._held_streams[stream.stream_id] = stream
         while len(self._held_streams) > limits.EARLY_STREAMS:
             self._held_streams.popitem(last=False)[1].give_up()
         return self._clock.call_later(limits.EARLY_SECONDS, stream.give_up)
 
-    def release_held(self, stream: _DataStream) -> None:
+    def release_held(self, stream: DataStream) -> None:
         """Undo `hold_stream`."""
         self._held_streams.pop(stream.stream_id, None)
 
@@ -581,14 +421,14 @@ class Session:
                 logger.info("%s ended: %s", self.label, event)
                 self._end()
 
-    def _stream(self, stream_id: int) -> _Stream:
+    def _stream(self, stream_id: int) -> IncomingStream:
         stream = self._streams.get(stream_id)
         if stream is None:
             if not opened_by_client(stream_id):
-                return _Ignored(self, stream_id)  # the client's half of a request of ours that is over
+                return Ignored(self, stream_id)  # the client's half of a request of ours that is over
             if len(self._streams) >= limits.STREAMS:
                 raise TooMuch(f"more than {limits.STREAMS} streams at a time")
-            stream = self._streams[stream_id] = _Unrecognised(self, stream_id)
+            stream = self._streams[stream_id] = Unrecognised(self, stream_id)
         return stream
 
     def _stopped(self, stream_id: int) -> None:
@@ -599,7 +439,7 @@ class Session:
             stop()
             return
         stream = self._streams.get(stream_id)
-        if isinstance(stream, _RequestStream):
+        if isinstance(stream, RequestStream):
             stream.stopped()
 
     def _datagram(self, data: bytes) -> None:
@@ -618,7 +458,7 @@ class Session:
             self._timer.cancel()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
-            if isinstance(stream, _DataStream):
+            if isinstance(stream, DataStream):
                 stream.abandon(StreamError.SESSION_CLOSED)
         exchanges = [*self._theirs.values(), *self._ours.values(), *self._waiting]
         for exchange in exchanges:
@@ -636,40 +476,40 @@ class Session:
 
     # ---- streams ----
 
-    def recognise(self, stream: _Unrecognised) -> None:
+    def recognise(self, stream: Unrecognised) -> None:
         """Find out what a stream is, from its first bytes; it stays as it is while that cannot be told."""
         number = self._first_integer(stream)
         if number is None:
             return
-        found: _Stream | None = None
+        found: IncomingStream | None = None
         setup = layout_of_message(self.draft, m.Setup, sender=Sender.CLIENT).code
         if is_unidirectional(stream.stream_id):
             if self._own_streams and number == setup:
                 if self._control_in is not None:
                     raise ProtocolViolation("a second control stream")
-                found = _ControlStream(self, stream.stream_id)
+                found = ControlStream(self, stream.stream_id)
             elif self.established:
-                found = _DataStream(self, stream.stream_id)
+                found = DataStream(self, stream.stream_id)
         elif self._own_streams:
-            found = _RequestStream(self, stream.stream_id) if self.established else None
+            found = RequestStream(self, stream.stream_id) if self.established else None
         elif number == setup and self._control_in is None:
             self._control_out = stream.stream_id
-            found = _ControlStream(self, stream.stream_id)
+            found = ControlStream(self, stream.stream_id)
         else:
             layout = layout_of_type(self.draft, number, Sender.CLIENT)
             if layout is None or not layout.own_stream or not layout.stream & Stream.FIRST:
                 name = f"type {number:#x}" if layout is None else layout.label
                 raise ProtocolViolation(f"a bidirectional stream that begins with {name}")
-            found = _RequestStream(self, stream.stream_id) if self.established else None
+            found = RequestStream(self, stream.stream_id) if self.established else None
         if found is None:
             return
-        if isinstance(found, _ControlStream):
+        if isinstance(found, ControlStream):
             self._control_in = stream.stream_id
         self._streams[stream.stream_id] = found
         data, fin = stream.take()
         found.data(data, fin)
 
-    def _first_integer(self, stream: _Unrecognised) -> int | None:
+    def _first_integer(self, stream: Unrecognised) -> int | None:
         try:
             return Reader(stream.buffer, self.draft.integers).vint()
         except NeedMoreData:
@@ -707,11 +547,7 @@ class Session:
     # ---- SETUP ----
 
     def _take_setup(self, setup: m.Setup) -> None:
-        code = self.draft.version_code
-        if code is not None and code not in setup.versions:
-            offered = ", ".join(f"{version:#x}" for version in setup.versions) or "none"
-            raise VersionNegotiationFailed(f"no common version: {offered} offered, {code:#x} spoken")
-        self._check_options(setup)
+        check_setup(setup, self.draft, webtransport=self.transport.name == "webtransport")
         self._our_limit = setup.options.get(SetupOption.MAX_REQUEST_ID, 0)
         self.established = True
         if self._timer is not None:
@@ -720,28 +556,8 @@ class Session:
             self._behaviour.send_setup(self)
         self._behaviour.established(self)
         for stream in list(self._streams.values()):
-            if isinstance(stream, _Unrecognised) and not self.closed:
+            if isinstance(stream, Unrecognised) and not self.closed:
                 self.recognise(stream)
-
-    def _check_options(self, setup: m.Setup) -> None:
-        webtransport = self.transport.name == "webtransport"
-        path = setup.options.get(SetupOption.PATH)
-        if path is not None:
-            if webtransport:
-                raise InvalidPath("PATH over WebTransport, whose URL has the path")
-            if not _PATH.fullmatch(path):
-                raise MalformedPath(f"PATH is {path[:200]!r}, must be empty or begin with a slash")
-        authority = setup.options.get(SetupOption.AUTHORITY)
-        if authority is not None:
-            if webtransport:
-                raise InvalidAuthority("AUTHORITY over WebTransport, whose URL has the authority")
-            if not _AUTHORITY.fullmatch(authority):
-                raise MalformedAuthority(
-                    f"AUTHORITY is {authority[:200]!r}, must be a host and perhaps a port"
-                )
-        for token in setup.options.all(SetupOption.AUTHORIZATION_TOKEN):
-            if isinstance(token, Token) and token.alias_type in (TokenAlias.DELETE, TokenAlias.USE_ALIAS):
-                raise ProtocolViolation(f"an authorization token {token.alias_type.name} in SETUP")
 
     def _goaway(self, message: m.Goaway) -> None:
         if message.new_session_uri:
@@ -939,7 +755,7 @@ class Session:
 
     # ---- from 17, and where an older draft uses it: one stream per request ----
 
-    def request_frame(self, stream: _RequestStream, frame: Frame) -> None:
+    def request_frame(self, stream: RequestStream, frame: Frame) -> None:
         """Take a frame of a request's own stream."""
         message, layout = decode(frame, self.draft, Sender.CLIENT)
         logger.debug("%s < %s", self.label, message)
@@ -997,7 +813,6 @@ class Session:
 
     def request_finished(self, exchange: Exchange) -> None:
         """The client ended its half of a request's stream with a FIN."""
-        exchange.peer_finished = True
         if exchange.over:
             return
         request = exchange.request
@@ -1035,217 +850,5 @@ class Session:
         logger.debug("%s > %s", self.label, exchange.request)
         if self._own_streams:
             exchange.stream_id = self.transport.open_stream(unidirectional=False)
-            self._streams[exchange.stream_id] = _RequestStream(self, exchange.stream_id, exchange)
+            self._streams[exchange.stream_id] = RequestStream(self, exchange.stream_id, exchange)
         self.write(exchange.stream_id, data)
-
-
-_PCHAR = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})"
-_PATH = re.compile(rb"(?:/" + _PCHAR + rb"*)*(?:\?(?:" + _PCHAR + rb"|[/?])*)?")
-"path-abempty [ ? query ], RFC 3986 sections 3.3 and 3.4."
-_AUTHORITY = re.compile(
-    rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=:]|%[0-9A-Fa-f]{2})*@)?"
-    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?"
-)
-'authority, RFC 3986 section 3.2; "host" may not be empty.'
-
-
-class _Stream:
-    """A stream that the client sends on."""
-
-    def __init__(self, session: Session, stream_id: int) -> None:
-        self.session = session
-        self.stream_id = stream_id
-
-    def data(self, data: bytes, fin: bool) -> None:
-        """Take the next bytes."""
-
-    def reset(self, code: int | None) -> None:
-        """The client abandoned the stream."""
-
-
-class _Ignored(_Stream):
-    """A stream that nobody listens to."""
-
-
-class _Unrecognised(_Stream):
-    """A stream of which it is not known, or cannot be used yet, what it is."""
-
-    def __init__(self, session: Session, stream_id: int) -> None:
-        super().__init__(session, stream_id)
-        self.buffer = b""
-        self.fin = False
-
-    def data(self, data: bytes, fin: bool) -> None:
-        """Take the next bytes."""
-        self.session.hold(len(data))
-        self.buffer += data
-        self.fin = fin
-        self.session.recognise(self)
-
-    def take(self) -> tuple[bytes, bool]:
-        """What came so far; it is no longer held."""
-        self.session.hold(-len(self.buffer))
-        return self.buffer, self.fin
-
-    def reset(self, code: int | None) -> None:  # noqa: ARG002 - whatever the reason
-        """The client abandoned the stream."""
-        self.session.hold(-len(self.buffer))
-
-
-class _ControlStream(_Stream):
-    """The client's control stream."""
-
-    def __init__(self, session: Session, stream_id: int) -> None:
-        super().__init__(session, stream_id)
-        self._frames = FrameBuffer(session.draft)
-
-    def data(self, data: bytes, fin: bool) -> None:
-        """Take the next bytes."""
-        self._frames.feed(data)
-        while not self.session.closed and (frame := self._frames.take()) is not None:
-            self.session.control_frame(frame)
-        if fin and not self.session.closed:
-            raise ProtocolViolation("the client ended the control stream")
-
-    def reset(self, code: int | None) -> None:  # noqa: ARG002 - whatever the reason
-        """The client abandoned the stream."""
-        raise ProtocolViolation("the client reset the control stream")
-
-
-class _RequestStream(_Stream):
-    """A request's own stream."""
-
-    def __init__(self, session: Session, stream_id: int, exchange: Exchange | None = None) -> None:
-        super().__init__(session, stream_id)
-        self.exchange = exchange
-        self._frames = FrameBuffer(session.draft)
-
-    def data(self, data: bytes, fin: bool) -> None:
-        """Take the next bytes."""
-        self._frames.feed(data)
-        while not self.session.closed and (frame := self._frames.take()) is not None:
-            self.session.request_frame(self, frame)
-        if not fin or self.session.closed:
-            return
-        if self._frames.pending:
-            raise ProtocolViolation(
-                f"a request stream that ends {len(self._frames.pending)} bytes into a message"
-            )
-        self.session.stream_done(self.stream_id)
-        if self.exchange is not None:
-            self.session.request_finished(self.exchange)
-
-    def reset(self, code: int | None) -> None:  # noqa: ARG002 - whatever the reason
-        """The client abandoned its half."""
-        if self.exchange is not None:
-            self.session.request_cancelled(self.exchange)
-
-    def stopped(self) -> None:
-        """The client wants no more on our half."""
-        if self.exchange is not None:
-            self.session.request_cancelled(self.exchange)
-
-
-class _DataStream(_Stream):
-    """A stream of objects, held while its track alias is unknown."""
-
-    def __init__(self, session: Session, stream_id: int) -> None:
-        super().__init__(session, stream_id)
-        self._decoder = DataStreamDecoder(session.draft, max_object_size=limits.OBJECT_BYTES)
-        self._header: SubgroupHeader | None = None
-        self._target: Subgroup | None = None
-        self._held: list[StreamObject] = []
-        self._held_bytes = 0
-        self._finished = False
-        self._ignored = False
-        self._timer: Timer | None = None
-
-    def data(self, data: bytes, fin: bool) -> None:
-        """Take the next bytes."""
-        if self._ignored:
-            if fin:
-                self.session.stream_done(self.stream_id)
-            return
-        try:
-            items = self._decoder.feed(data, fin)
-        except ObjectTooLarge as error:
-            self._refuse(str(error))
-            return
-        for item in items:
-            self._take(item)
-        if fin and not self._ignored:
-            self._finished = True
-            if self._target is not None:
-                self._target.finish()
-        if fin and (self._target is not None or self._ignored):
-            self.session.stream_done(self.stream_id)
-
-    def reset(self, code: int | None) -> None:
-        """The client abandoned the stream."""
-        name = StreamError.CANCELLED
-        if code is not None:
-            known = STREAM_ERRORS.name(code, self.session.draft.number)
-            name = known if isinstance(known, StreamError) else StreamError.INTERNAL_ERROR
-        self.abandon(name)
-
-    def abandon(self, error: StreamError) -> None:
-        """No more of it will come."""
-        self._release()
-        self._ignored = True
-        if self._target is not None and not self._finished:
-            self._target.abandon(error)
-
-    def resolve(self) -> None:
-        """Look whether the track alias is known by now."""
-        if self._header is None or self._target is not None or self._ignored:
-            return
-        sink = self.session.sink_of(self._header.track_alias)
-        if sink is None:
-            return
-        held = self._held
-        self._release()
-        self._target = sink.open_subgroup(self._header)
-        for item in held:
-            self._target.object(item)
-        if self._finished:
-            self._target.finish()
-            self.session.stream_done(self.stream_id)
-
-    def _take(self, item: StreamItem) -> None:
-        if isinstance(item, SubgroupHeader):
-            self._header = item
-            self.resolve()
-            if self._target is None:
-                self._timer = self.session.hold_stream(self)
-        elif not isinstance(item, StreamObject):
-            # Padding, or a fetch stream that nobody asked for.
-            self._ignored = True
-        elif self._target is not None:
-            self._target.object(item)
-        else:
-            self._held.append(item)
-            self._held_bytes += len(item.payload)
-            self.session.hold(len(item.payload))
-
-    def give_up(self) -> None:
-        """No track came for it."""
-        if self._target is None and not self._ignored:
-            self._refuse("its track alias stays unknown")
-
-    def _refuse(self, why: str) -> None:
-        logger.info("%s: stream %d is given up: %s", self.session.label, self.stream_id, why)
-        self._release()
-        self._ignored = True
-        self.session.transport.stop(self.stream_id, self.session.stream_code(StreamError.CANCELLED))
-        if self._target is not None:
-            self._target.abandon(StreamError.CANCELLED)
-        if self._finished:
-            self.session.stream_done(self.stream_id)
-
-    def _release(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self.session.release_held(self)
-        self.session.hold(-self._held_bytes)
-        self._held, self._held_bytes = [], 0

@@ -590,15 +590,15 @@ def test_a_run_that_used_up_its_time(project: Project, jobs: list[str]) -> None:
         module += "    await asyncio.sleep(3)\n"
     project.write("test_toy.py", module)
 
-    result = project.tap("--budget", "2.5", *jobs)
+    result = project.tap("--budget", "4", *jobs)
 
     assert result.code == 1
     assert result.document.bail_out is None
-    assert result.document["slow"].ok
-    assert result.document.verdicts[0] == ("quick", "ok")
+    # Cases in progress are let end, so how many come too late depends on how fast the run started.
     late = result.document.points[-1]
     assert not late.ok
-    assert late.values["message"] == "run budget of 2.5 s used up"
+    assert late.values["message"] == "run budget of 4 s used up"
+    assert late.values["cause"] == "timeout"
 
 
 def test_a_case_that_blocks_for_ever_ends_with_the_budget(project: Project) -> None:

@@ -52,6 +52,7 @@ class FakeClock:
         self._calls: list[FakeTimer] = []
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> FakeTimer:
+        """Schedule a call."""
         timer = FakeTimer(self.now + delay, callback, args)
         self._calls.append(timer)
         return timer
@@ -70,12 +71,15 @@ class FakeClock:
 
 @dataclass
 class FakeTimer:
+    """A call that was scheduled."""
+
     when: float
     callback: Callable[..., object]
     args: tuple[Any, ...]
     cancelled: bool = False
 
     def cancel(self) -> None:
+        """Undo it."""
         self.cancelled = True
 
 
@@ -112,34 +116,43 @@ class FakeTransport:
 
     @property
     def name(self) -> str:
+        """`quic` or `webtransport`."""
         return self._name
 
     def stream_credit(self, *, unidirectional: bool) -> int:
+        """What a test set."""
         return self.credit
 
     def backlog(self, stream_id: int) -> int:
+        """What a test set."""
         return self.unacknowledged
 
     def open_stream(self, *, unidirectional: bool) -> int:
+        """The next id of the server."""
         stream_id = self._next[unidirectional]
         self._next[unidirectional] += 4
         return stream_id
 
     def send(self, stream_id: int, data: bytes, *, fin: bool = False) -> None:
+        """Hand bytes to the client."""
         self._client.take(stream_id, data, fin)
 
     def reset(self, stream_id: int, code: int) -> None:
+        """Note it at the client."""
         self._client.resets[stream_id] = code
 
     def stop(self, stream_id: int, code: int) -> None:
+        """Note it at the client."""
         self._client.stops[stream_id] = code
 
     def send_datagram(self, data: bytes) -> None:
+        """Hand it to the client."""
         item = decode_datagram(data, self._client.draft)
         assert isinstance(item, ObjectDatagram)
         self._client.datagrams.append(item)
 
     def close(self, code: int = 0, reason: str = "") -> None:
+        """Note it at the client."""
         if self._client.closed is None:
             self._client.closed = (SessionError(code), reason)
 
@@ -154,6 +167,7 @@ class Asked:
 
     @property
     def id(self) -> int:
+        """Its request id."""
         number = self.message.request_id
         assert isinstance(number, int)
         return number
@@ -169,15 +183,18 @@ class Incoming:
 
     @property
     def header(self) -> SubgroupHeader:
+        """The SUBGROUP_HEADER."""
         assert isinstance(self.items[0], SubgroupHeader)
         return self.items[0]
 
     @property
     def objects(self) -> list[StreamObject]:
+        """Without the header."""
         return [item for item in self.items if isinstance(item, StreamObject)]
 
     @property
     def payloads(self) -> list[bytes]:
+        """Of all objects."""
         return [item.payload for item in self.objects]
 
 
@@ -191,6 +208,7 @@ class Outgoing:
         client.deliver(self.stream_id, self._encoder.header())
 
     def send(self, *items: StreamObject, fin: bool = False) -> Outgoing:
+        """Send objects, and perhaps the end."""
         for item in items:
             self._client.deliver(self.stream_id, self._encoder.object(item))
         if fin:
@@ -198,6 +216,7 @@ class Outgoing:
         return self
 
     def reset(self, code: int) -> None:
+        """Abandon it."""
         self._client.session.handle(StreamReset(self.stream_id, code, code))
 
 
@@ -229,6 +248,7 @@ class Client:
     # ---- bytes ----
 
     def new_stream(self, *, unidirectional: bool) -> int:
+        """The id of a stream to be opened."""
         stream_id = self._next[unidirectional]
         self._next[unidirectional] += 4
         return stream_id
@@ -277,15 +297,19 @@ class Client:
         self.send_control(m.Setup(options, versions))
 
     def frame(self, message: m.Message, answering: type[m.Message] | None = None) -> Frame:
+        """A message as a frame of this client."""
         return encode(message, self.draft, sender=Sender.CLIENT, answering=answering)
 
     def send_control(self, message: m.Message, answering: type[m.Message] | None = None) -> None:
+        """Send a message on the control stream."""
         self.send_frame(self.frame(message, answering))
 
     def send_frame(self, frame: Frame, stream_id: int | None = None) -> None:
+        """Send any frame, on the control stream if no other is named."""
         self.deliver(self.control if stream_id is None else stream_id, frame.encode(self.draft))
 
     def next_id(self) -> int:
+        """The id of the next request."""
         number = self._next_id
         self._next_id += 2
         return number
@@ -329,6 +353,7 @@ class Client:
         return None
 
     def expect(self, kind: type[m.Message]) -> Asked:
+        """The relay's next request of a kind, which must be there."""
         asked = self.incoming(kind)
         assert asked is not None, f"no {kind.__name__} in {self.messages}"
         return asked
@@ -370,13 +395,17 @@ class Client:
     # ---- objects ----
 
     def open_subgroup(self, header: SubgroupHeader) -> Outgoing:
+        """Open a data stream."""
         return Outgoing(self, header)
 
     def stop(self, stream: Incoming, code: int = 1) -> None:
+        """Stop a data stream of the relay."""
         self.session.handle(StopSending(stream.stream_id, code, code))
 
     def send_datagram(self, item: ObjectDatagram) -> None:
+        """Send an object in a datagram."""
         self.session.handle(DatagramData(encode_datagram(item, self.draft)))
 
     def disconnect(self) -> None:
+        """The connection ends."""
         self.session.handle(TransportClosed(0, "", by_peer=True, layer="session"))

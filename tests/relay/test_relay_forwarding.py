@@ -46,6 +46,7 @@ class Line:
                 self.publisher.say(self.routed, m.SubscribeOk(ALIAS, **fields))  # type: ignore[arg-type]
 
     def subscribe(self, number: int, **parameters: object) -> Client:
+        """One subscriber more."""
         pairs = [(Parameter[name], value) for name, value in parameters.items()]
         client = self.relay.client(number)
         self.subscribers.append(client)
@@ -53,10 +54,12 @@ class Line:
         return client
 
     def done(self, streams: int = m.UNKNOWN_STREAM_COUNT) -> None:
+        """Say PUBLISH_DONE."""
         assert self.routed is not None
         self.publisher.say(self.routed, m.PublishDone(PublishDoneStatus.TRACK_ENDED, streams))
 
     def said(self, index: int = 0) -> list[object]:
+        """What a subscriber was told about its subscription."""
         return self.subscribers[index].about(self.subscriptions[index])
 
 
@@ -149,7 +152,7 @@ def test_a_late_subscriber_joins_in_the_middle_of_a_subgroup(relay: FakeRelay, n
 
 
 def test_a_reset_is_passed_on(relay: FakeRelay, number: int) -> None:
-    """'A relay might immediately reset the corresponding downstream stream.'"""
+    """'A relay might immediately reset the corresponding downstream stream'."""
     line = Line(relay, number, number)
     sending = line.publisher.open_subgroup(HEADER).send(ONE)
 
@@ -204,7 +207,7 @@ def test_a_slow_subscriber_loses_a_stream_and_holds_up_nobody(relay: FakeRelay, 
 
 
 def test_an_unsubscribed_client_has_its_streams_reset(relay: FakeRelay, number: int) -> None:
-    """'It MUST reset any open streams associated with the SUBSCRIBE.'"""
+    """'It MUST reset any open streams associated with the SUBSCRIBE'."""
     line = Line(relay, number, number, number)
     leaving, staying = line.subscribers
     sending = line.publisher.open_subgroup(HEADER).send(ONE)

@@ -322,7 +322,7 @@ def test_a_publisher_that_disconnects_ends_its_tracks(relay: FakeRelay, number: 
 
 
 def test_another_publisher_keeps_a_track_alive(relay: FakeRelay, number: int) -> None:
-    """'Relays MUST handle Objects for the same Track from multiple publishers.'"""
+    """'Relays MUST handle Objects for the same Track from multiple publishers'."""
     first, second, subscriber = relay.client(number), relay.client(number), relay.client(number)
     announce(first)
     announce(second)
@@ -344,7 +344,7 @@ def patient(milliseconds: int) -> m.Subscribe:
 
 @pytest.mark.parametrize("number", WITH_RENDEZVOUS)
 def test_a_rendezvous_ends_with_timeout(relay: FakeRelay, number: int) -> None:
-    """'If the timeout expires without a publisher, the relay SHOULD respond with ... TIMEOUT.'"""
+    """'If the timeout expires without a publisher, the relay SHOULD respond with ... TIMEOUT'."""
     subscriber = relay.client(number)
     subscription = subscriber.request(patient(500))
 
@@ -360,7 +360,7 @@ def test_a_rendezvous_ends_with_timeout(relay: FakeRelay, number: int) -> None:
 
 @pytest.mark.parametrize("number", WITH_RENDEZVOUS)
 def test_a_publisher_that_comes_in_time_gets_the_subscription(relay: FakeRelay, number: int) -> None:
-    """'If a publisher becomes available within this time, the relay proceeds ... normally.'"""
+    """'If a publisher becomes available within this time, the relay proceeds ... normally'."""
     publisher, subscriber = relay.client(number), relay.client(number)
     subscription = subscriber.request(patient(500))
     relay.clock.advance(0.4)
@@ -374,7 +374,7 @@ def test_a_publisher_that_comes_in_time_gets_the_subscription(relay: FakeRelay, 
 
 @pytest.mark.parametrize("number", WITH_RENDEZVOUS)
 def test_a_track_offered_in_time_gets_the_subscription(relay: FakeRelay, number: int) -> None:
-    """'it MUST proceed with the SUBSCRIBE and MUST NOT also forward the PUBLISH to that subscriber.'"""
+    """'it MUST proceed with the SUBSCRIBE and MUST NOT also forward the PUBLISH to that subscriber'."""
     publisher, subscriber = relay.client(number), relay.client(number)
     wants_tracks(subscriber, NAMESPACE[:1])
     subscription = subscriber.request(patient(500))
@@ -600,7 +600,7 @@ def test_a_subscriber_turns_objects_on_and_off(relay: FakeRelay, number: int) ->
 
 
 def test_an_offered_track_is_subscribed_to_at_once(relay: FakeRelay, number: int) -> None:
-    """'When a Relay receives an authorized SUBSCRIBE for a Track with ... upstream ... SUBSCRIBE_OK.'"""
+    """'When a Relay receives an authorized SUBSCRIBE for a Track with ... upstream ... SUBSCRIBE_OK'."""
     publisher, subscriber = relay.client(number), relay.client(number)
     publisher.request(m.Publish(NAMESPACE, TRACK, 1))
 
@@ -736,7 +736,7 @@ def test_the_forward_state_is_passed_upstream(relay: FakeRelay, number: int) -> 
 
 @pytest.mark.parametrize("number", WITHOUT_NAMESPACE)
 def test_draft_14_does_not_let_subscriptions_widen(relay: FakeRelay, number: int) -> None:
-    """'The Start Location MUST NOT decrease and the End Group MUST NOT increase.'"""
+    """'The Start Location MUST NOT decrease and the End Group MUST NOT increase'."""
     publisher, subscriber = relay.client(number), relay.client(number)
     announce(publisher)
     start = Filter(FilterType.ABSOLUTE_START, Location(5, 0))
@@ -778,7 +778,7 @@ def test_fetch_is_not_supported(relay: FakeRelay, number: int) -> None:
 @pytest.mark.parametrize("first", [b".", b".session"])
 @pytest.mark.parametrize("number", WITH_TRACKS)
 def test_reserved_namespaces_do_not_exist(relay: FakeRelay, number: int, first: bytes) -> None:
-    """'endpoints ... MUST reject requests referencing it with DOES_NOT_EXIST.'"""
+    """'endpoints ... MUST reject requests referencing it with DOES_NOT_EXIST'."""
     client = relay.client(number)
 
     answers = [

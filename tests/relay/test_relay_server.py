@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from pytest_moqt.protocol.drafts import DRAFTS, SUPPORTED
 from pytest_moqt.protocol.objects import ObjectDatagram, StreamObject, SubgroupHeader
 from pytest_moqt.protocol.registries import PublishDoneStatus, SessionError
 from pytest_moqt.protocol.transport import TransportClosed, TransportEvent
+from pytest_moqt.relay import internals
 from pytest_moqt.relay.certificates import self_signed
 from pytest_moqt.relay.embedded import EmbeddedRelay
 from pytest_moqt.relay.server import Server, bind
@@ -45,6 +46,7 @@ class Owner:
         self.events: list[TransportEvent] = []
 
     def __call__(self, event: TransportEvent) -> None:
+        """Take an event."""
         self.events.append(event)
 
 
@@ -59,6 +61,7 @@ class Running:
     async def dial(
         self, transport: str, *, alpn: Sequence[str] = (), protocols: Sequence[str] = (), path: str = ""
     ) -> ClientTransport:
+        """A transport that is closed with the relay at the latest."""
         scheme = "moqt" if transport == "quic" else "https"
         dialled = await dial(
             parse_relay_url(f"{scheme}://127.0.0.1:{self.port}{path}"),
@@ -93,6 +96,12 @@ async def running(**options: object) -> AsyncIterator[Running]:
     async with contextlib.AsyncExitStack() as leave:
         leave.callback(server.close)
         yield Running(server, bound.getsockname()[1], leave)
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Wait for something that the relay does silently."""
+    while not happened():  # noqa: ASYNC110 - it has no event for that; each test has a deadline
+        await asyncio.sleep(0.002)
 
 
 # ---- negotiation -----------------------------------------------------------------------------------
@@ -160,7 +169,7 @@ async def test_every_path_is_served() -> None:
 async def test_one_transport_alone_can_be_served(served: str, other: str) -> None:
     """`--transport` leaves the other's ALPN out."""
     async with running(transport=served) as relay:
-        transport = await relay.dial(served, alpn=["moqt-18"], protocols=["moqt-18"])
+        await relay.dial(served, alpn=["moqt-18"], protocols=["moqt-18"])
         with pytest.raises(ConnectError) as caught:
             await relay.dial(other, alpn=["moqt-18"], protocols=["moqt-18"])
 
@@ -217,8 +226,7 @@ async def test_a_disconnected_publisher_is_gone_at_once(number: int, transport: 
 
         began = time.monotonic()
         await publisher.close()
-        while relay.server.router.announcements:
-            await asyncio.sleep(0)
+        await until(lambda: not relay.server.router.announcements)
         elapsed = time.monotonic() - began
 
         assert elapsed < 0.1
@@ -235,8 +243,7 @@ async def test_a_webtransport_connection_does_not_outlive_its_session_for_long(
         (connection,) = relay.server.connections()
         await session.send_raw(session.frame(m.Setup()))
         await session.wait_closed()
-        while connection.quic._close_event is None:
-            await asyncio.sleep(0.01)
+        await until(lambda: internals.ended(connection.quic) is not None)
 
 
 async def test_connections_are_forgotten_when_they_have_drained() -> None:
@@ -246,8 +253,7 @@ async def test_connections_are_forgotten_when_they_have_drained() -> None:
         assert len(relay.server.connections()) == 2
         for session in sessions:
             await session.close()
-        while relay.server.connections():
-            await asyncio.sleep(0.01)
+        await until(lambda: not relay.server.connections())
 
 
 # ---- HTTP/3 and UDP --------------------------------------------------------------------------------
@@ -265,6 +271,7 @@ class Browser(QuicConnectionProtocol):
         self.changed = asyncio.Event()
 
     def quic_event_received(self, event: QuicEvent) -> None:
+        """Take an event of the connection."""
         if isinstance(event, ProtocolNegotiated):
             self.http = H3Connection(self._quic, enable_webtransport=True)
         if isinstance(event, StreamReset):
@@ -274,6 +281,7 @@ class Browser(QuicConnectionProtocol):
             self.http_event(http_event)
 
     def http_event(self, event: H3Event) -> None:
+        """Take an answer."""
         if isinstance(event, HeadersReceived):
             self.statuses[event.stream_id] = dict(event.headers)[b":status"]
             self.changed.set()
@@ -295,14 +303,15 @@ async def test_only_one_webtransport_session_lives_on_a_connection() -> None:
     configuration = QuicConfiguration(alpn_protocols=["h3"], verify_mode=0, max_datagram_frame_size=65535)
     webtransport = {"method": b"CONNECT", "scheme": b"https", "protocol": b"webtransport"}
 
-    async with running() as relay, asyncio.timeout(DEADLINE):
-        async with quic_connect(
-            "127.0.0.1", relay.port, configuration=configuration, create_protocol=Browser
-        ) as client:
-            assert isinstance(client, Browser)
-            page = await client.ask(method=b"GET", scheme=b"https")
-            first = await client.ask(**webtransport)
-            second = await client.ask(**webtransport)
+    async with (
+        running() as relay,
+        asyncio.timeout(DEADLINE),
+        quic_connect("127.0.0.1", relay.port, configuration=configuration, create_protocol=Browser) as client,
+    ):
+        assert isinstance(client, Browser)
+        page = await client.ask(method=b"GET", scheme=b"https")
+        first = await client.ask(**webtransport)
+        second = await client.ask(**webtransport)
 
     assert (page, first, second) == (b"404", b"200", 0x10B)
 
@@ -340,6 +349,7 @@ async def test_the_embedded_relay_is_verified_with_its_own_certificate() -> None
                 timeout=DEADLINE,
                 on_event=Owner(),
             )
+            await transport.finish()
 
 
 def test_the_embedded_relay_starts_and_stops_at_once() -> None:

@@ -162,7 +162,7 @@ def test_what_overtakes_setup_is_not_held_without_limit(relay: FakeRelay, number
 
 
 def test_an_unknown_message_type_ends_the_session(relay: FakeRelay, number: int) -> None:
-    """'An endpoint that receives an unknown message type MUST close the session.'"""
+    """'An endpoint that receives an unknown message type MUST close the session'."""
     client = relay.client(number)
 
     client.send_frame(Frame(0x3E))
@@ -171,7 +171,7 @@ def test_an_unknown_message_type_ends_the_session(relay: FakeRelay, number: int)
 
 
 def test_a_byte_after_the_last_field_ends_the_session(relay: FakeRelay, number: int) -> None:
-    """'If the length does not match the length of the Message Payload ... PROTOCOL_VIOLATION.'"""
+    """'If the length does not match the length of the Message Payload ... PROTOCOL_VIOLATION'."""
     client = relay.client(number)
     frame = client.frame(m.PublishNamespace(NAMESPACE, request_id=0))
     own = client.new_stream(unidirectional=False) if client.own_streams else None
@@ -221,7 +221,7 @@ def test_a_second_control_stream_is_a_violation(relay: FakeRelay, number: int) -
 
 
 def test_an_unknown_stream_type_ends_the_session(relay: FakeRelay, number: int) -> None:
-    """'An endpoint that receives an unknown stream type MUST close the session.'"""
+    """'An endpoint that receives an unknown stream type MUST close the session'."""
     client = relay.client(number)
 
     client.deliver(client.new_stream(unidirectional=True), b"\x3e\x01\x01\x01\x01")
@@ -239,7 +239,7 @@ def test_a_stream_without_a_type_ends_the_session(relay: FakeRelay, number: int)
 
 
 def test_an_unknown_datagram_type_ends_the_session(relay: FakeRelay, number: int) -> None:
-    """'An endpoint that receives an unknown datagram type MUST close the session.'"""
+    """'An endpoint that receives an unknown datagram type MUST close the session'."""
     client = relay.client(number)
 
     client.session.handle(DatagramData(b"\x3e\x01\x01\x01"))
@@ -337,7 +337,7 @@ def test_requests_may_overtake_each_other(relay: FakeRelay, number: int) -> None
 
 @pytest.mark.parametrize("number", ON_CONTROL)
 def test_a_request_id_above_the_maximum_is_too_many(relay: FakeRelay, number: int) -> None:
-    """'If a Request ID equal to or larger than this is received ... TOO_MANY_REQUESTS.'"""
+    """'If a Request ID equal to or larger than this is received ... TOO_MANY_REQUESTS'."""
     client = relay.client(number)
 
     client.request(m.PublishNamespace(NAMESPACE), number=2 * limits.REQUEST_CREDIT)
@@ -403,7 +403,7 @@ def test_requests_of_one_client_are_bounded(
 
 
 def test_a_second_answer_ends_the_session(relay: FakeRelay, number: int) -> None:
-    """'The peer SHOULD close the session with a protocol error if it receives more than one.'"""
+    """'The peer SHOULD close the session with a protocol error if it receives more than one'."""
     publisher, subscriber = relay.client(number), relay.client(number)
     publisher.request(m.PublishNamespace(NAMESPACE))
     subscriber.request(m.Subscribe(NAMESPACE, b"track"))

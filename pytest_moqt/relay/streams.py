@@ -1,0 +1,254 @@
+"""The streams that a client sends on: what each is, and how its bytes become frames or objects.
+
+A stream begins as `Unrecognised`, until its first bytes and the state of the session say what it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_moqt.protocol.errors import ProtocolViolation
+from pytest_moqt.protocol.framing import FrameBuffer
+from pytest_moqt.protocol.objects import (
+    DataStreamDecoder,
+    ObjectDatagram,
+    ObjectTooLarge,
+    StreamItem,
+    StreamObject,
+    SubgroupHeader,
+)
+from pytest_moqt.protocol.registries import STREAM_ERRORS, StreamError
+from pytest_moqt.relay import limits
+from pytest_moqt.relay.clock import Timer
+from pytest_moqt.relay.exchange import Exchange
+
+if TYPE_CHECKING:
+    from pytest_moqt.relay.session import Session
+
+logger = logging.getLogger("pytest_moqt.relay")
+
+
+class Subgroup(Protocol):
+    """Where the objects of one incoming stream go."""
+
+    def object(self, item: StreamObject) -> None:
+        """Take the next object."""
+
+    def finish(self) -> None:
+        """The stream ended with a FIN."""
+
+    def abandon(self, error: StreamError) -> None:
+        """The stream was reset, or its session ended."""
+
+
+class TrackSink(Protocol):
+    """Where the objects of a track alias go."""
+
+    def open_subgroup(self, header: SubgroupHeader) -> Subgroup:
+        """Take a new stream."""
+
+    def datagram(self, item: ObjectDatagram) -> None:
+        """Take an object in a datagram."""
+
+
+class IncomingStream:
+    """A stream that the client sends on."""
+
+    def __init__(self, session: Session, stream_id: int) -> None:
+        self.session = session
+        self.stream_id = stream_id
+
+    def data(self, data: bytes, fin: bool) -> None:
+        """Take the next bytes."""
+
+    def reset(self, code: int | None) -> None:
+        """The client abandoned the stream."""
+
+
+class Ignored(IncomingStream):
+    """A stream that nobody listens to."""
+
+
+class Unrecognised(IncomingStream):
+    """A stream of which it is not known, or cannot be used yet, what it is."""
+
+    def __init__(self, session: Session, stream_id: int) -> None:
+        super().__init__(session, stream_id)
+        self.buffer = b""
+        self.fin = False
+
+    def data(self, data: bytes, fin: bool) -> None:
+        """Take the next bytes."""
+        self.session.hold(len(data))
+        self.buffer += data
+        self.fin = fin
+        self.session.recognise(self)
+
+    def take(self) -> tuple[bytes, bool]:
+        """What came so far; it is no longer held."""
+        self.session.hold(-len(self.buffer))
+        return self.buffer, self.fin
+
+    def reset(self, code: int | None) -> None:  # noqa: ARG002 - whatever the reason
+        """The client abandoned the stream."""
+        self.session.hold(-len(self.buffer))
+
+
+class ControlStream(IncomingStream):
+    """The client's control stream."""
+
+    def __init__(self, session: Session, stream_id: int) -> None:
+        super().__init__(session, stream_id)
+        self._frames = FrameBuffer(session.draft)
+
+    def data(self, data: bytes, fin: bool) -> None:
+        """Take the next bytes."""
+        self._frames.feed(data)
+        while not self.session.closed and (frame := self._frames.take()) is not None:
+            self.session.control_frame(frame)
+        if fin and not self.session.closed:
+            raise ProtocolViolation("the client ended the control stream")
+
+    def reset(self, code: int | None) -> None:  # noqa: ARG002 - whatever the reason
+        """The client abandoned the stream."""
+        raise ProtocolViolation("the client reset the control stream")
+
+
+class RequestStream(IncomingStream):
+    """A request's own stream."""
+
+    def __init__(self, session: Session, stream_id: int, exchange: Exchange | None = None) -> None:
+        super().__init__(session, stream_id)
+        self.exchange = exchange
+        self._frames = FrameBuffer(session.draft)
+
+    def data(self, data: bytes, fin: bool) -> None:
+        """Take the next bytes."""
+        self._frames.feed(data)
+        while not self.session.closed and (frame := self._frames.take()) is not None:
+            self.session.request_frame(self, frame)
+        if not fin or self.session.closed:
+            return
+        if self._frames.pending:
+            raise ProtocolViolation(
+                f"a request stream that ends {len(self._frames.pending)} bytes into a message"
+            )
+        self.session.stream_done(self.stream_id)
+        if self.exchange is not None:
+            self.session.request_finished(self.exchange)
+
+    def reset(self, code: int | None) -> None:  # noqa: ARG002 - whatever the reason
+        """The client abandoned its half."""
+        if self.exchange is not None:
+            self.session.request_cancelled(self.exchange)
+
+    def stopped(self) -> None:
+        """The client wants no more on our half."""
+        if self.exchange is not None:
+            self.session.request_cancelled(self.exchange)
+
+
+class DataStream(IncomingStream):
+    """A stream of objects, held while its track alias is unknown."""
+
+    def __init__(self, session: Session, stream_id: int) -> None:
+        super().__init__(session, stream_id)
+        self._decoder = DataStreamDecoder(session.draft, max_object_size=limits.OBJECT_BYTES)
+        self._header: SubgroupHeader | None = None
+        self._target: Subgroup | None = None
+        self._held: list[StreamObject] = []
+        self._held_bytes = 0
+        self._finished = False
+        self._ignored = False
+        self._timer: Timer | None = None
+
+    def data(self, data: bytes, fin: bool) -> None:
+        """Take the next bytes."""
+        if self._ignored:
+            if fin:
+                self.session.stream_done(self.stream_id)
+            return
+        try:
+            items = self._decoder.feed(data, fin)
+        except ObjectTooLarge as error:
+            self._refuse(str(error))
+            return
+        for item in items:
+            self._take(item)
+        if fin and not self._ignored:
+            self._finished = True
+            if self._target is not None:
+                self._target.finish()
+        if fin and (self._target is not None or self._ignored):
+            self.session.stream_done(self.stream_id)
+
+    def reset(self, code: int | None) -> None:
+        """The client abandoned the stream."""
+        name = StreamError.CANCELLED
+        if code is not None:
+            known = STREAM_ERRORS.name(code, self.session.draft.number)
+            name = known if isinstance(known, StreamError) else StreamError.INTERNAL_ERROR
+        self.abandon(name)
+
+    def abandon(self, error: StreamError) -> None:
+        """No more of it will come."""
+        self._release()
+        self._ignored = True
+        if self._target is not None and not self._finished:
+            self._target.abandon(error)
+
+    def resolve(self) -> None:
+        """Look whether the track alias is known by now."""
+        if self._header is None or self._target is not None or self._ignored:
+            return
+        sink = self.session.sink_of(self._header.track_alias)
+        if sink is None:
+            return
+        held = self._held
+        self._release()
+        self._target = sink.open_subgroup(self._header)
+        for item in held:
+            self._target.object(item)
+        if self._finished:
+            self._target.finish()
+            self.session.stream_done(self.stream_id)
+
+    def _take(self, item: StreamItem) -> None:
+        if isinstance(item, SubgroupHeader):
+            self._header = item
+            self.resolve()
+            if self._target is None:
+                self._timer = self.session.hold_stream(self)
+        elif not isinstance(item, StreamObject):
+            # Padding, or a fetch stream that nobody asked for.
+            self._ignored = True
+        elif self._target is not None:
+            self._target.object(item)
+        else:
+            self._held.append(item)
+            self._held_bytes += len(item.payload)
+            self.session.hold(len(item.payload))
+
+    def give_up(self) -> None:
+        """No track came for it."""
+        if self._target is None and not self._ignored:
+            self._refuse("its track alias stays unknown")
+
+    def _refuse(self, why: str) -> None:
+        logger.info("%s: stream %d is given up: %s", self.session.label, self.stream_id, why)
+        self._release()
+        self._ignored = True
+        self.session.transport.stop(self.stream_id, self.session.stream_code(StreamError.CANCELLED))
+        if self._target is not None:
+            self._target.abandon(StreamError.CANCELLED)
+        if self._finished:
+            self.session.stream_done(self.stream_id)
+
+    def _release(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.session.release_held(self)
+        self.session.hold(-self._held_bytes)
+        self._held, self._held_bytes = [], 0

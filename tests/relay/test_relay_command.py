@@ -1,0 +1,166 @@
+"""The command moq-test-relay."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_moqt.client.dial import dial
+from pytest_moqt.client.tls import TlsOptions
+from pytest_moqt.client.url import parse_relay_url
+from pytest_moqt.relay.__main__ import main
+from pytest_moqt.relay.defects import DEFECTS
+
+COMMAND = [sys.executable, "-m", "pytest_moqt.relay"]
+DEADLINE = 10.0
+
+
+class Running:
+    """The command, until its ready line and the lines behind it were read."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "--port", "0", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.lines: list[str] = []
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if line.startswith(("WebTransport:", "defect:")):
+                break
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and give the exit code."""
+        self.process.send_signal(number)
+        self.process.communicate(timeout=DEADLINE)
+        return self.process.returncode
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    running = Running()
+    yield running
+    if running.process.poll() is None:
+        running.end(signal.SIGKILL)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one sentence with which arguments are refused."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("moq-test-relay: ")
+    return line.removeprefix("moq-test-relay: ")
+
+
+async def test_the_ready_line_says_where_and_who(running: Running) -> None:
+    """Address, fingerprint in both spellings, and URLs that can be dialled."""
+    ready, digest, drafts, raw, webtransport = running.lines
+
+    match = re.fullmatch(
+        r"moq-test-relay ready on 127\.0\.0\.1:(\d+) sha256=((?:[0-9A-F]{2}:){31}[0-9A-F]{2})", ready
+    )
+    assert match
+    assert re.fullmatch(r"certificate hash \(base64\): [A-Za-z0-9+/]{43}=", digest)
+    assert drafts == "drafts: draft-18, draft-16, draft-14"
+    assert raw == f"raw QUIC: moqt://127.0.0.1:{match[1]}"
+    assert webtransport == f"WebTransport: https://127.0.0.1:{match[1]}"
+    for line in (raw, webtransport):
+        transport = await dial(
+            parse_relay_url(line.split(": ")[1]),
+            alpn=["moqt-18"],
+            protocols=["moqt-18"],
+            tls=TlsOptions(verify=False),
+            timeout=DEADLINE,
+            on_event=lambda event: None,
+        )
+        await transport.finish()
+    assert running.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_0(running: Running, number: signal.Signals) -> None:
+    """As its caller wants it."""
+    assert running.end(number) == 0
+
+
+def test_options_are_heeded() -> None:
+    """Drafts, transport and defect are in what it says."""
+    running = Running("--draft", "draft-16,14", "--transport", "webtransport", "--defect", "setup-never")
+
+    assert running.lines[2:3] == ["drafts: draft-16, draft-14"]
+    assert not any("moqt://" in line for line in running.lines)
+    running.end()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--port", "70000"], "argument --port: '70000' is no port, must be 0 to 65535"),
+        (["--draft", "17"], "argument --draft: '17' is no draft of 18,16,14"),
+        (["--cert", "cert.pem"], "--cert and --key belong together: give both or none"),
+        (
+            ["--defect", "setup-nevr"],
+            "no defect is called 'setup-nevr'; did you mean setup-never or setup-twice or "
+            "setup-unknown-type? --list-defects names all",
+        ),
+        (["--defect", "x"], "no defect is called 'x'; --list-defects names all"),
+        (["--transport", "tcp"], "argument --transport: invalid choice: 'tcp'"),
+        (["--host", "192.0.2.1"], "--host 192.0.2.1 cannot be listened on: Cannot assign requested address"),
+        (["extra"], "unrecognized arguments: extra"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    """On standard error, with the good values where there are few."""
+    assert refused(capsys, "--port", "0", *arguments).startswith(sentence)
+
+
+def test_a_port_in_use_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """It says what to do."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+
+        said = refused(capsys, "--port", str(port))
+
+    assert said == f"UDP port {port} of 127.0.0.1 is in use; choose another --port, or 0 for a free one"
+
+
+def test_a_missing_certificate_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It names the file."""
+    missing = str(tmp_path / "no.pem")
+
+    said = refused(capsys, "--port", "0", "--cert", missing, "--key", missing)
+
+    assert said == f"certificate file {missing} cannot be read: No such file or directory"
+
+
+def test_defects_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each by name, with what it does and what it fails."""
+    assert main(["--list-defects"]) == 0
+
+    listed = capsys.readouterr().out
+    for defect in DEFECTS.values():
+        assert (
+            f"{defect.sentence}\n    fails {', '.join(sorted(defect.cases))}; cause {defect.cause}" in listed
+        )
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The package's."""
+    assert main(["--version"]) == 0
+
+    assert re.fullmatch(r"moq-test-relay \d\S*\n", capsys.readouterr().out)
