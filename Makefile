@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml
 	@rm -rf "$(VENV)"
 	@"$(PYTHON)" -m venv "$(VENV)" >&2
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' >&2
-	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --editable . --group dev >&2
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --editable . --config-settings editable_mode=compat --group dev >&2
 	@touch "$@"
 
 demo: $(VENV)/.installed

@@ -15,8 +15,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from typing import Any
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -78,10 +77,9 @@ class Target:
     @property
     def tls(self) -> TlsOptions:
         """How its certificate is checked."""
-        ca_file = self.options.ca_file
         if self._embedded is not None:
-            ca_file = str(self._embedded.ca_file)
-        return TlsOptions(verify=self.options.verify, ca_file=ca_file)
+            return TlsOptions(verify=self.options.verify, ca_data=self._embedded.certificate)
+        return TlsOptions(verify=self.options.verify, ca_file=self.options.ca_file)
 
     @property
     def offer(self) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from pytest_moqt.protocol.errors import (
     ProtocolViolation,
 )
 from pytest_moqt.protocol.messages import JoiningFetch, Message, StandaloneFetch
-from pytest_moqt.protocol.parameters import Options, Parameter, Parameters, Properties, SetupOption
+from pytest_moqt.protocol.parameters import Options, Parameter, Parameters, Properties, Property, SetupOption
 from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.registries import CodeTable
 from pytest_moqt.protocol.values import (
@@ -452,6 +452,25 @@ def _push_properties_to_end(writer: Writer, value: Properties, draft: Draft) -> 
 
 
 PROPERTIES_TO_END: Codec[Properties] = Codec("properties", _pull_properties_to_end, _push_properties_to_end)
+"Properties without a length of their own: pairs to the end of what holds them."
+
+# "If an endpoint receives a value outside this range, it MUST close the session with
+# PROTOCOL_VIOLATION" (`group-order-pref`, and alike for DYNAMIC_GROUPS).
+_TRACK_PROPERTY_VALUES = {Property.DEFAULT_PUBLISHER_GROUP_ORDER: (1, 2), Property.DYNAMIC_GROUPS: (0, 1)}
+
+
+def _pull_track_properties(reader: Reader, draft: Draft) -> Properties:
+    start = reader.offset
+    properties = _pull_properties_to_end(reader, draft)
+    for known, allowed in _TRACK_PROPERTY_VALUES.items():
+        for value in properties.all(known):
+            if value not in allowed:
+                good = " or ".join(map(str, allowed))
+                raise ProtocolViolation(f"{known.name} is {value}, must be {good}", offset=start)
+    return properties
+
+
+TRACK_PROPERTIES: Codec[Properties] = Codec("properties", _pull_track_properties, _push_properties_to_end)
 "Track properties: pairs to the end of the message (16 on)."
 
 PROPERTIES: Codec[Properties] = sized(PROPERTIES_TO_END, "a properties block", limit=None)

@@ -26,10 +26,10 @@ from pytest_moqt.protocol.fields import (
     NAMESPACE,
     OPTIONS,
     PREFIX,
-    PROPERTIES_TO_END,
     REASON,
     REDIRECT,
     SUFFIX,
+    TRACK_PROPERTIES,
     U8,
     UPDATE_RANGE,
     URI,
@@ -114,7 +114,7 @@ PREFIX_FIELD = Plain("track_namespace_prefix", PREFIX)
 SUFFIX_FIELD = Plain("track_namespace_suffix", SUFFIX)
 TRACK = FullTrackName()
 TRACK_ALIAS = Plain("track_alias", VINT)
-PROPERTIES_FIELD = Plain("track_properties", PROPERTIES_TO_END)
+PROPERTIES_FIELD = Plain("track_properties", TRACK_PROPERTIES)
 END_OF_TRACK = Plain("end_of_track", flag("End Of Track"))
 
 

@@ -164,6 +164,16 @@ def _check_status(status: int, draft: Draft, offset: int) -> None:
         raise ProtocolViolation(f"{draft.name} has no object status {status:#x}", offset=offset)
 
 
+def _check_own(status: int, payload: bytes, properties: Properties, draft: Draft) -> None:
+    """Refuse to write an object that the other end would have to refuse."""
+    if status and payload:
+        raise LocalProtocolError("an object has a payload or a status, not both")
+    if status not in draft.object_statuses:
+        raise LocalProtocolError(f"{draft.name} has no object status {status:#x}")
+    if properties and status not in draft.statuses_with_properties:
+        raise LocalProtocolError(f"{draft.name} allows no properties in an object of status {status:#x}")
+
+
 class DataStreamDecoder:
     """Reads one unidirectional data stream.
 
@@ -444,8 +454,7 @@ class SubgroupEncoder:
             raise LocalProtocolError(f"object {item.object_id} cannot follow object {self._object}")
         if item.properties and not self._header.has_properties:
             raise LocalProtocolError("the stream's header promises no properties")
-        if item.status and item.payload:
-            raise LocalProtocolError("an object has a payload or a status, not both")
+        _check_own(item.status, item.payload, item.properties, self.draft)
         writer = Writer(self.draft.integers)
         writer.vint(delta)
         if self._header.has_properties:
@@ -475,8 +484,15 @@ class FetchEncoder:
         return bytes(writer)
 
     def object(self, item: FetchObject) -> bytes:
-        """One object's bytes."""
+        """One object's bytes.
+
+        Raises:
+            LocalProtocolError: The draft cannot say that.
+        """
         writer = Writer(self.draft.integers)
+        _check_own(item.status, item.payload, item.properties, self.draft)
+        if item.status and self.draft.fetch_coding is not FetchCoding.EXPLICIT:
+            raise LocalProtocolError(f"{self.draft.name} has no object status in the answer to a FETCH")
         if self.draft.fetch_coding is FetchCoding.EXPLICIT:
             writer.vint(item.group_id)
             # "Objects with forwarding preference Datagram have a Subgroup ID equal to the Object ID".
@@ -616,6 +632,7 @@ def encode_datagram(item: ObjectDatagram, draft: Draft) -> bytes:
     number |= 0 if item.status is None else _D_STATUS
     if not is_datagram_type(number, draft):
         raise LocalProtocolError(f"{draft.name} has no datagram of type {number:#x}")
+    _check_own(item.status or 0, b"" if item.status is None else item.payload, item.properties, draft)
     writer = Writer(draft.integers)
     writer.vint(number)
     writer.vint(item.track_alias)

@@ -172,6 +172,7 @@ class Session:
         self._ids_in_order = not any(row.own_stream for row in layouts_of(draft))
         self._data: dict[int, DataStreamDecoder] = {}
         self._undecided: dict[int, bytes] = {}
+        self._refused: set[int] = set()
         self._goaways: set[int | None] = set()
         self._events: list[Event] = []
 
@@ -245,7 +246,9 @@ class Session:
             self.requests[number] = pending
         if answered:
             pending.awaiting.append(m.RequestUpdate)
-        self._send(frame, layout, request, update)
+        # Draft 16 does not say where an update of a SUBSCRIBE_NAMESPACE goes; it names its request, as
+        # what travels on the control stream does.
+        self._send(frame, layout, None if self.draft.replies_carry_request_id else request, update)
         return pending
 
     def reply(self, request: RequestState, message: m.Message) -> None:
@@ -273,13 +276,24 @@ class Session:
         layout = self._layout(message, sender=self._sender)
         if layout.stream & (Stream.FIRST | Stream.REPLY):
             raise LocalProtocolError(f"{layout.name} opens or answers a request: use request or reply")
-        if request is not None and hasattr(message, "request_id") and message.request_id is None:
-            message = dataclasses.replace(message, request_id=request.id)  # type: ignore[call-arg]
-        self._send(encode_by(message, layout, self.draft), layout, request, message)
+        stream_id = None if request is None else request.stream_id
+        # GOAWAY on a request's stream is about that request without naming it (`message-goaway`).
+        about = request if not isinstance(message, m.Goaway) else None
+        if about is not None and hasattr(message, "request_id") and message.request_id is None:
+            message = dataclasses.replace(message, request_id=about.id)  # type: ignore[call-arg]
+        frame = encode_by(message, layout, self.draft)
+        arrival = Arrival(frame, -1, stream_id is None, None if stream_id is None else request)
+        if isinstance(message, m.Setup) or not self._streams.may_carry(arrival, layout):
+            where = "on the control stream" if stream_id is None else "on the stream of a request"
+            raise LocalProtocolError(f"{self.draft.name} has no {layout.name} {where} now")
+        if isinstance(message, m.MaxRequestId):
+            if message.maximum <= self._peer_credit:
+                raise LocalProtocolError(f"{message.maximum} does not raise the {self._peer_credit} granted")
+            self._peer_credit = message.maximum
+        self._send(frame, layout, request, message)
 
     def cancel(self, request: RequestState, code: StreamError = StreamError.CANCELLED) -> None:
         """Withdraw a request in the draft's own way: by its message, or by cancelling its stream."""
-        request.cancelled = True
         if request.stream_id is None:
             withdrawal = _WITHDRAWALS.get(type(request.message))
             if withdrawal is None:
@@ -287,10 +301,12 @@ class Session:
                     f"{self.draft.name} has no way to cancel {type(request.message).__name__}"
                 )
             self.send(request, withdrawal(request.message))
+            request.cancelled = True
             return
         number = STREAM_ERRORS.value(code, self.draft.number)
         if number is None:
             raise LocalProtocolError(f"{self.draft.name} has no stream error {code}")
+        request.cancelled = True
         self._transport.reset(request.stream_id, number)
         self._transport.stop(request.stream_id, number)
 
@@ -389,6 +405,9 @@ class Session:
         if stream_id in self._data:
             self._receive_objects(event)
             return
+        if stream_id in self._refused:
+            # What was under way when we stopped the stream, the middle of an object.
+            return
         if stream_id in self._undecided:
             event = StreamData(stream_id, self._undecided.pop(stream_id) + event.data, event.fin)
         if is_unidirectional(stream_id) and opened_by_client(stream_id) == (self._sender is Sender.CLIENT):
@@ -462,6 +481,7 @@ class Session:
             number = -1
         if number >= self._next_peer_id and number % 2 == self._next_peer_id % 2:
             self._next_peer_id = number + 2
+            self._replenish(number)
         self._events.append(DeviantRequest(layout.name, layout.message, error, arrival.stream_id))
 
     def _receive_setup(self, setup: m.Setup) -> None:
@@ -529,8 +549,7 @@ class Session:
 
     def _replenish(self, number: int) -> None:
         if self.draft.request_id_credit and number * 2 >= self._peer_credit:
-            self._peer_credit += REQUEST_CREDIT
-            self.send(None, m.MaxRequestId(self._peer_credit))
+            self.send(None, m.MaxRequestId(self._peer_credit + REQUEST_CREDIT))
 
     def _receive_reply(self, message: Any, layout: Layout, arrival: Arrival) -> None:
         request = arrival.request
@@ -555,6 +574,9 @@ class Session:
             wanted = " or ".join(reply_names(self.draft, asked))
             name = layout_of_message(self.draft, asked).name
             raise ProtocolViolation(f"{layout.name} in answer to {name}, which takes {wanted}")
+        if isinstance(message, m.RequestOk) and message.track_properties and asked is not m.TrackStatus:
+            name = layout_of_message(self.draft, asked).name
+            raise ProtocolViolation(f"{layout.name} with Track Properties in answer to {name}")
         request.awaiting.pop(0)
         request.replies.append(message)
         if isinstance(message, m.RequestError) and asked is not m.RequestUpdate:
@@ -619,6 +641,8 @@ class Session:
     def _receive_reset(self, stream_id: int, code: int | None, how: str) -> None:
         if self._streams.is_control(stream_id):
             raise ProtocolViolation(f"the control stream was {how} with code {code}")
+        if stream_id in self._refused:
+            return
         self._undecided.pop(stream_id, None)
         decoder = self._data.pop(stream_id, None)
         if decoder is not None or (is_unidirectional(stream_id) and how == "reset"):
@@ -651,6 +675,7 @@ class Session:
             items = decoder.feed(event.data, event.fin)
         except ObjectTooLarge:
             del self._data[stream_id]
+            self._refused.add(stream_id)
             self._transport.stop(stream_id, 0)
             self._events.append(DataStreamReset(stream_id, decoder.header, None))
             return

@@ -794,15 +794,16 @@ class _RendezvousImmediateError(Behaviour):
 
 
 @_defect(
-    "rendezvous-too-early",
-    "It gives up a rendezvous after a tenth of the time.",
+    "rendezvous-timeout-at-once",
+    "It ends a rendezvous with TIMEOUT before any publisher could have come.",
     _HELD,
     "data",
     _REQUEST_STREAMS,
 )
-class _RendezvousTooEarly(Behaviour):
+class _RendezvousTimeoutAtOnce(Behaviour):
     def hold_seconds(self, subscribe: m.Subscribe) -> float:
-        return super().hold_seconds(subscribe) / 10
+        # A shorter time than asked for is the relay's right; none at all is no rendezvous.
+        return min(super().hold_seconds(subscribe), 0.001)
 
 
 @_defect(

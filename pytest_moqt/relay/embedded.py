@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -48,8 +49,10 @@ class EmbeddedRelay:
         self.defect = defect
         self.port = port
         "The UDP port; known when started."
+        self.certificate = b""
+        "Its certificate as PEM, to verify the relay against; known when started."
         self.ca_file = ""
-        "A PEM file with the certificate, to verify the relay against; there while it runs."
+        "A file with that, there while it runs; empty where no file can be written."
         self._behaviour = behaviour_of(defect)
         self._identity = identity
         self._transport = transport
@@ -70,10 +73,13 @@ class EmbeddedRelay:
         identity = self._behaviour.identity(self._identity or self_signed())
         bound = bind(HOST, self.port)
         self.port = bound.getsockname()[1]
-        self._directory = tempfile.mkdtemp(prefix="moq-test-relay-")
-        certificate = Path(self._directory, "certificate.pem")
-        certificate.write_bytes(identity.pem)
-        self.ca_file = str(certificate)
+        self.certificate = identity.pem
+        # On a read-only file system the relay works all the same, and `certificate` has what a client needs.
+        with contextlib.suppress(OSError):
+            self._directory = tempfile.mkdtemp(prefix="moq-test-relay-")
+            path = Path(self._directory, "certificate.pem")
+            path.write_bytes(self.certificate)
+            self.ca_file = str(path)
         started = threading.Event()
 
         async def serve() -> None:

@@ -353,6 +353,10 @@ class Interest:
         elif passed_on.exchange is not None:
             passed_on.exchange.cancel()
 
+    def revoked(self, namespace: TrackNamespace) -> None:
+        """The client wants to hear no more of a namespace that was passed on, until it comes anew."""
+        self._passed_on.pop(namespace, None)
+
     def published(self, track: Track) -> None:
         """Offer a track that somebody else publishes, unless the client has it already."""
         if not self.tracks or not is_prefix(self.prefix, track.name[0]):
@@ -432,4 +436,4 @@ class PassedOnNamespace:
 
     def cancelled(self) -> None:
         """The client does not want to hear of it."""
-        self._interest._passed_on.pop(self._namespace, None)
+        self._interest.revoked(self._namespace)

@@ -19,6 +19,10 @@ from pytest_moqt.protocol.messages import Setup
 HOSTILE = "nope\n  ...\nok 9 - forged\nBail out! \x1b[31m # SKIP \u2028"
 
 
+def _behaviour() -> list[str]:
+    return os.environ.get("FAKE_RELAY", "").split()
+
+
 class FakeSession:
     """What the plugin and the toy cases use of a ClientSession."""
 
@@ -30,6 +34,7 @@ class FakeSession:
         self.waiting: list[str] = []
         self.journal: list[str] = [f"0.1 ms > SETUP {role}", f"0.2 ms < SETUP {HOSTILE}"]
         self.close_awaited = False
+        self.remarks = [f"draft-14 was offered alone: {HOSTILE}"] if "remarks" in _behaviour() else []
         self.on_first_request: Any = None
         self.transport = transport
         self.identity = identity
@@ -43,6 +48,12 @@ class FakeSession:
             "quic_initial_destination_connection_id": self.identity,
         }
 
+    def notes(self) -> list[str]:
+        """See ClientSession.notes."""
+        return (
+            [f"beside this case, the relay broke its draft: {HOSTILE}"] if "deviates" in _behaviour() else []
+        )
+
     def check_open(self) -> None:
         """See ClientSession.check_open."""
         if self.closed is not None and not self.close_awaited:
@@ -54,7 +65,7 @@ class FakeSession:
 
     async def request(self, message: object, *, expect: object = None) -> object:
         """What FAKE_RELAY says."""
-        behaviour = os.environ.get("FAKE_RELAY", "").split()
+        behaviour = _behaviour()
         if self.on_first_request:
             self.on_first_request()
         if "refuses" in behaviour:
@@ -85,7 +96,7 @@ async def connect(endpoint: Any, *, offer: Any, tls: Any, role: str, timeout: fl
     """See pytest_moqt.client.session.connect."""
     global _count
     _count += 1
-    behaviour = os.environ.get("FAKE_RELAY", "").split()
+    behaviour = _behaviour()
     identity = f"{os.getpid():08x}{_count:08x}"
     await asyncio.sleep(0)
     if "unreachable" in behaviour:

@@ -106,6 +106,21 @@ def test_a_refused_request_is_a_failure_with_its_cause(project: Project) -> None
     assert document.bail_out is None
 
 
+@pytest.mark.parametrize("jobs", [[], ["-n", "2"]], ids=["one process", "two workers"])
+def test_what_is_beside_the_case_is_told_and_fails_nothing(project: Project, jobs: list[str]) -> None:
+    """A relay's breach beside the case is a note, how the draft was found a comment; both are green."""
+    project.write("test_toy.py", MIXED)
+
+    result = project.tap(*jobs, env={"FAKE_RELAY": "deviates remarks"})
+
+    document = result.document
+    assert result.code == 0, result.stderr
+    assert all(point.ok for point in document.points)
+    assert "beside this case, the relay broke its draft" in str(document["first"].values["notes"])
+    assert len(document["second"].values["notes"]) == 2
+    assert any(comment.startswith("Note: draft-14 was offered alone") for comment in document.comments)
+
+
 def test_a_case_that_only_waits_names_what_it_awaited(project: Project) -> None:
     """A timeout is `received`, and what was awaited is `expected`."""
     project.write(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.events import Event
-from pytest_moqt.protocol.layouts import Sender
-from pytest_moqt.protocol.session import Session
+from pytest_moqt.protocol.framing import Frame
+from pytest_moqt.protocol.layouts import Layout, Sender
+from pytest_moqt.protocol.messages import Message
+from pytest_moqt.protocol.session import Observer, Session
 from pytest_moqt.protocol.transport import (
     DatagramData,
     StopSending,
@@ -18,6 +19,7 @@ from pytest_moqt.protocol.transport import (
     TransportClosed,
     TransportEvent,
 )
+from pytest_moqt.protocol.values import KeyValues
 
 
 class FakeTransport:
@@ -30,6 +32,7 @@ class FakeTransport:
             unidirectional: 2 * unidirectional + (sender is Sender.SERVER) for unidirectional in (False, True)
         }
         self.outbox: deque[TransportEvent] = deque()
+        self.inbox: list[TransportEvent] = []
         self.sent: dict[int, bytes] = {}
         "All bytes by stream."
         self.resets: list[tuple[int, int]] = []
@@ -64,39 +67,64 @@ class FakeTransport:
         self.outbox.append(DatagramData(data))
 
     def close(self, code: int = 0, reason: str = "") -> None:
-        """Once; a second call does nothing."""
+        """Once; a second call does nothing. The other end is told, and so is this one."""
         if not self.closed:
             self.closed.append((code, reason))
             self.outbox.append(TransportClosed(code, reason, by_peer=True, layer="session"))
+            self.inbox.append(TransportClosed(code, reason, by_peer=False, layer="session"))
 
 
 class Pair:
     """A client's and a server's session of one draft, and what each has reported."""
 
-    def __init__(self, draft: Draft, *, started: bool = True, **options: Any) -> None:
+    def __init__(
+        self,
+        draft: Draft,
+        *,
+        started: bool = True,
+        client: dict[str, Any] | None = None,
+        server: dict[str, Any] | None = None,
+    ) -> None:
         self.draft = draft
         self.transports = {sender: FakeTransport(sender) for sender in Sender}
-        self.sessions = {
-            sender: Session(draft, self.transports[sender], sender=sender, **options) for sender in Sender
-        }
+        self.frames: list[tuple[str, str]] = []
+        "Who received which message, by wire name, in order."
+        self.sessions = {}
+        for sender, arguments in ((Sender.CLIENT, client), (Sender.SERVER, server)):
+            self.sessions[sender] = Session(
+                draft,
+                self.transports[sender],
+                sender=sender,
+                observer=self._observer(sender),
+                **{
+                    name: KeyValues(value) if name == "options" else value
+                    for name, value in (arguments or {}).items()
+                },
+            )
         self.client, self.server = self.sessions[Sender.CLIENT], self.sessions[Sender.SERVER]
         self.events: dict[Session, list[Event]] = {self.client: [], self.server: []}
-        self._server_started = False
         if started:
             self.start()
+
+    def _observer(self, end: Sender) -> Observer:
+        def observe(
+            direction: str,
+            stream_id: int | None,
+            frame: Frame,
+            message: Message | None,
+            layout: Layout | None,
+        ) -> None:
+            if direction == "received":
+                self.frames.append((end.value, layout.name if layout else hex(frame.type)))
+
+        return observe
 
     def start(self) -> None:
         """Exchange SETUP; the server says its own when it has the client's, as every draft allows."""
         self.client.start()
         self.settle()
-        self.start_server()
+        self.server.start()
         self.settle()
-
-    def start_server(self) -> None:
-        """Send the server's SETUP."""
-        if not self._server_started:
-            self._server_started = True
-            self.server.start()
 
     def settle(self) -> None:
         """Deliver until nothing is under way."""
@@ -105,6 +133,9 @@ class Pair:
                 outbox = self.transports[sender].outbox
                 while outbox:
                     self.events[other] += other.handle_event(outbox.popleft())
+        for sender, session in self.sessions.items():
+            inbox, self.transports[sender].inbox = self.transports[sender].inbox, []
+            self.events[session] += [event for arrived in inbox for event in session.handle_event(arrived)]
 
     def deliver(self, session: Session, *events: TransportEvent) -> list[Event]:
         """Hand a session events of its transport and return what it reports."""
@@ -128,10 +159,3 @@ class Pair:
         self.settle()
         for reported in self.events.values():
             reported.clear()
-
-
-def one_byte_at_a_time(stream_id: int, data: bytes, *, fin: bool = False) -> Iterator[StreamData]:
-    """A stream's bytes as single events."""
-    yield from (StreamData(stream_id, bytes([byte])) for byte in data)
-    if fin:
-        yield StreamData(stream_id, b"", fin=True)

@@ -262,7 +262,7 @@ def test_fetch_survives_the_wire(draft: Draft, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=150)
+@settings(PROFILE, max_examples=60)
 @given(data=st.data())
 def test_damaged_data_stream_is_read_or_refused_alike_however_it_is_cut(
     draft: Draft, data: st.DataObject
@@ -297,7 +297,7 @@ def test_datagram_survives_the_wire(draft: Draft, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=200)
+@settings(PROFILE, max_examples=80)
 @given(data=st.data())
 def test_damaged_datagram_is_read_or_refused(draft: Draft, data: st.DataObject) -> None:
     """Any datagram gives an object that can be written again, or a RemoteProtocolError."""
@@ -332,7 +332,7 @@ def test_properties_of_an_object_keep_their_values(draft: Draft, data: st.DataOb
 # ---- capsules --------------------------------------------------------------------------------------
 
 
-@settings(PROFILE, max_examples=200)
+@settings(PROFILE, max_examples=80)
 @given(
     chunks=st.lists(
         st.one_of(st.binary(max_size=9), st.just(b"\x68\x43\x04"), st.just(b"\x80\x00\x78\xae")), max_size=8
@@ -383,7 +383,7 @@ def _event(draft: Draft) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("sender", Sender)
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=60)
+@settings(PROFILE, max_examples=30)
 @given(data=st.data())
 def test_session_survives_any_peer(draft: Draft, sender: Sender, data: st.DataObject) -> None:
     """Whatever arrives in whatever order, a session reports it or closes once, and never raises."""

@@ -524,6 +524,24 @@ def test_unsubscribe_namespace_ends_it_in_draft_14(relay: FakeRelay, number: int
     assert subscriber.incoming(m.PublishNamespace) is None
 
 
+@pytest.mark.parametrize("number", WITHOUT_NAMESPACE)
+def test_a_revoked_namespace_is_not_spoken_of_again(relay: FakeRelay, number: int) -> None:
+    """PUBLISH_NAMESPACE_CANCEL ends what was passed on; its withdrawal is then no news."""
+    publisher, subscriber = relay.client(number), relay.client(number)
+    subscriber.request(m.SubscribeNamespace(NAMESPACE[:1]))
+    announced = announce(publisher)
+    passed_on = subscriber.expect(m.PublishNamespace)
+    subscriber.say(passed_on, m.RequestOk())
+
+    cancel = m.PublishNamespaceCancel(RequestErrorCode.UNINTERESTED, "", NAMESPACE)
+    subscriber.send_control(cancel)
+    said = len(subscriber.messages)
+    publisher.cancel(announced)
+
+    assert subscriber.closed is None
+    assert len(subscriber.messages) == said
+
+
 @pytest.mark.parametrize("second", [NAMESPACE, NAMESPACE[:1], (*NAMESPACE, b"more")])
 def test_overlapping_prefixes_are_refused(relay: FakeRelay, number: int, second: tuple[bytes, ...]) -> None:
     """'it MUST respond with REQUEST_ERROR with error code PREFIX_OVERLAP'."""

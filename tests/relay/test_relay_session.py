@@ -509,3 +509,20 @@ def test_a_violation_of_one_client_concerns_nobody_else(relay: FakeRelay, number
 
     assert good.closed is None
     assert relay.router.tracks == {}
+
+
+@pytest.mark.parametrize("number", ON_STREAMS)
+def test_a_half_that_a_client_leaves_open_is_stopped_after_a_while(relay: FakeRelay, number: int) -> None:
+    """A refused request is over; its stream must not count against the client's limit forever."""
+    client = relay.client(number)
+    patient = client.request(m.Subscribe(NAMESPACE, b"track"))
+    prompt = client.request(m.Subscribe(NAMESPACE, b"track"))
+    assert prompt.stream_id is not None
+    client.deliver(prompt.stream_id, b"", fin=True)
+
+    before = dict(client.stops)
+    relay.clock.advance(limits.LINGER_SECONDS)
+
+    assert before == {}
+    assert list(client.stops) == [patient.stream_id]
+    assert {patient.stream_id, prompt.stream_id} <= client.fins

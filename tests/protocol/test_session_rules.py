@@ -1,0 +1,1294 @@
+"""Two sessions of one draft talk through a fake transport, one byte at a time.
+
+Every test runs on every draft that has what it is about; where drafts differ, a table says how.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_transport import Pair
+
+from pytest_moqt.protocol import messages as m
+from pytest_moqt.protocol.drafts import DRAFTS, Draft, Topology
+from pytest_moqt.protocol.errors import LocalProtocolError
+from pytest_moqt.protocol.events import (
+    Close,
+    CreditReceived,
+    DatagramReceived,
+    DataStreamEnded,
+    DataStreamOpened,
+    DataStreamReset,
+    DeviantRequest,
+    GoawayReceived,
+    MessageReceived,
+    ObjectReceived,
+    ReplyReceived,
+    RequestCancelled,
+    RequestEnded,
+    RequestReceived,
+    RequestsBlockedReceived,
+    RequestState,
+    SessionClosed,
+    SetupReceived,
+)
+from pytest_moqt.protocol.framing import Frame, decode_body, encode, encode_by
+from pytest_moqt.protocol.layouts import Sender, defines, layout_of_message, reply_names
+from pytest_moqt.protocol.objects import (
+    PADDING_DATAGRAM,
+    PADDING_STREAM,
+    FetchEncoder,
+    FetchHeader,
+    FetchObject,
+    ObjectDatagram,
+    StreamObject,
+    SubgroupHeader,
+)
+from pytest_moqt.protocol.parameters import Parameter, Property, SetupOption
+from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode, SessionError, StreamError
+from pytest_moqt.protocol.session import REQUEST_CREDIT, Session, State
+from pytest_moqt.protocol.transport import (
+    DatagramData,
+    StopSending,
+    StreamData,
+    StreamReset,
+    TransportClosed,
+)
+from pytest_moqt.protocol.values import GroupOrder, Location, Token, TokenAlias
+
+NAMESPACE = (b"moq-test", b"interop")
+TRACK = b"test-track"
+FULL = m.StandaloneFetch(NAMESPACE, TRACK, Location(0, 0), Location(5, 0))
+
+REQUESTS: dict[type[m.Message], tuple[Callable[[], m.Message], Callable[[], m.Message]]] = {
+    m.Subscribe: (lambda: m.Subscribe(NAMESPACE, TRACK), lambda: m.SubscribeOk(7)),
+    m.Publish: (lambda: m.Publish(NAMESPACE, TRACK, 7), m.RequestOk),
+    m.Fetch: (lambda: m.Fetch(FULL), lambda: m.FetchOk(False, Location(5, 0))),
+    m.TrackStatus: (lambda: m.TrackStatus(NAMESPACE, TRACK), m.RequestOk),
+    m.PublishNamespace: (lambda: m.PublishNamespace(NAMESPACE), m.RequestOk),
+    m.SubscribeNamespace: (lambda: m.SubscribeNamespace(NAMESPACE), m.RequestOk),
+    m.SubscribeTracks: (lambda: m.SubscribeTracks(NAMESPACE), m.RequestOk),
+}
+"A request of each kind and an answer that accepts it."
+
+ALL = [pytest.param(draft, id=draft.name) for draft in DRAFTS.values()]
+KINDS = [
+    pytest.param(draft, kind, id=f"{draft.name}-{kind.__name__}")
+    for draft in DRAFTS.values()
+    for kind in REQUESTS
+    if defines(draft, kind)
+]
+
+
+def having(holds: Callable[[Draft], bool]) -> list[Any]:
+    """The drafts of which something holds."""
+    return [pytest.param(draft, id=draft.name) for draft in DRAFTS.values() if holds(draft)]
+
+
+WITH_CREDIT = having(lambda draft: draft.request_id_credit)
+ONE_CONTROL_STREAM = having(lambda draft: draft.topology is Topology.SINGLE_CONTROL_STREAM)
+STREAM_PER_REQUEST = having(lambda draft: draft.topology is Topology.REQUEST_STREAMS)
+WITH_NAMESPACE_STREAM = having(lambda draft: defines(draft, m.Namespace))
+WITH_PADDING = having(lambda draft: draft.padding)
+BY_MESSAGE = {
+    # What withdraws a request, where it is a message: draft 14 sections 9.11, 9.19, 9.26, 9.31; draft 16
+    # sections 9.12, 9.18, 9.22. From 17 all by their stream (18 section 3.3.2), as 16's
+    # SUBSCRIBE_NAMESPACE is (section 9.25).
+    (14, m.Subscribe): "UNSUBSCRIBE",
+    (14, m.Fetch): "FETCH_CANCEL",
+    (14, m.PublishNamespace): "PUBLISH_NAMESPACE_DONE",
+    (14, m.SubscribeNamespace): "UNSUBSCRIBE_NAMESPACE",
+    (16, m.Subscribe): "UNSUBSCRIBE",
+    (16, m.Fetch): "FETCH_CANCEL",
+    (16, m.PublishNamespace): "PUBLISH_NAMESPACE_DONE",
+}
+WITHDRAWABLE = [
+    pytest.param(draft, kind, id=f"{draft.name}-{kind.__name__}")
+    for draft in DRAFTS.values()
+    for kind in (m.Subscribe, m.Fetch, m.PublishNamespace, m.SubscribeNamespace, m.SubscribeTracks)
+    if defines(draft, kind)
+]
+
+
+def as_read(pair: Pair, message: m.Message, answering: type[m.Message] | None = None) -> m.Message:
+    """The message as the other end reads it: with the values of fixed fields that it did not give."""
+    layout = layout_of_message(pair.draft, type(message), answering=answering)
+    return decode_body(encode_by(message, layout, pair.draft).body, layout, pair.draft)
+
+
+def asked(
+    pair: Pair, kind: type[m.Message], asker: Session | None = None
+) -> tuple[RequestState, RequestState]:
+    """A request of a kind, made and arrived: as the asker and as the answerer have it."""
+    asker = asker or pair.client
+    other = pair.server if asker is pair.client else pair.client
+    pair.forget()
+    request = asker.request(REQUESTS[kind][0]())
+    return request, pair.only(other).request
+
+
+def granted(pair: Pair, kind: type[m.Message]) -> tuple[RequestState, RequestState]:
+    """The client's request of a kind, made and accepted."""
+    request, received = asked(pair, kind)
+    pair.server.reply(received, REQUESTS[kind][1]())
+    pair.forget()
+    return request, received
+
+
+def reply_frame(pair: Pair, message: m.Message, request: RequestState) -> Frame:
+    """A reply's frame for the raw door, whatever has been answered before."""
+    if pair.draft.replies_carry_request_id:
+        message = dataclasses.replace(message, request_id=request.id)  # type: ignore[call-arg]
+    return encode(message, pair.draft, sender=Sender.SERVER, answering=type(request.message))
+
+
+def assert_closed(pair: Pair, by: Session, code: SessionError, words: str) -> None:
+    """One end has closed the session for the stated cause, and the other has seen it."""
+    pair.settle()
+    other = pair.server if by is pair.client else pair.client
+    assert by.closed == Close(code, by_peer=False)
+    assert by.closed.error is not None
+    assert by.closed.error.code is code
+    assert words in by.closed.reason
+    assert other.closed == Close(code, by_peer=True)
+    assert by.state is State.CLOSED
+    assert isinstance(pair.events[by][-1], SessionClosed)
+
+
+# ---- setup -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_both_ends_know_each_others_setup(draft: Draft) -> None:
+    """After SETUP both ends are open and know the other's options (`message-setup`)."""
+    pair = Pair(draft, client={"options": {SetupOption.PATH: b"/moq"}})
+
+    credit = {SetupOption.MAX_REQUEST_ID: REQUEST_CREDIT} if draft.request_id_credit else {}
+    versions = () if draft.version_code is None else (draft.version_code,)
+    assert pair.taken(pair.server) == [
+        SetupReceived(m.Setup({SetupOption.PATH: b"/moq", **credit}, versions))
+    ]
+    assert pair.taken(pair.client) == [SetupReceived(m.Setup(credit, versions))]
+    assert (pair.client.state, pair.server.state) == (State.OPEN, State.OPEN)
+    assert pair.client.credit == (REQUEST_CREDIT if draft.request_id_credit else None)
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_second_setup_ends_the_session(draft: Draft) -> None:
+    """SETUP comes once (`message-setup`)."""
+    pair = Pair(draft)
+    again = m.Setup(versions=() if draft.version_code is None else (draft.version_code,))
+
+    pair.server.send_frame(pair.server.frame(again))
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "a second SETUP")
+
+
+@pytest.mark.parametrize("draft", ONE_CONTROL_STREAM)
+def test_message_before_setup_ends_the_session(draft: Draft) -> None:
+    """SETUP is the first message on the control stream (`session-init`)."""
+    pair = Pair(draft, started=False)
+    pair.client.start()
+    pair.settle()
+
+    pair.server.send_frame(pair.server.frame(m.MaxRequestId(7)))
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "MAX_REQUEST_ID came before SETUP")
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_request_may_overtake_setup(draft: Draft) -> None:
+    """Streams are not ordered: a request may arrive before its sender's SETUP (`session-init`)."""
+    pair = Pair(draft, started=False)
+
+    pair.client.request(m.PublishNamespace(NAMESPACE))
+
+    assert isinstance(pair.only(pair.server), RequestReceived)
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_second_control_stream_ends_the_session(draft: Draft) -> None:
+    """Each end opens one control stream (`session-init`)."""
+    pair = Pair(draft)
+    setup = pair.server.frame(m.Setup()).encode(draft)
+
+    pair.server.send_bytes(pair.transports[Sender.SERVER].open_stream(unidirectional=True), setup)
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "a second control stream")
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.version_code is not None))
+@pytest.mark.parametrize("versions", [(0xFF00000D,), ()])
+def test_version_that_was_not_offered_ends_the_session(draft: Draft, versions: tuple[int, ...]) -> None:
+    """The client offers, the server selects among that (`version-negotiation`)."""
+    pair = Pair(draft, started=False)
+    frame = encode(m.Setup(versions=versions), draft, sender=Sender.CLIENT)
+
+    pair.client._streams.start(frame)
+
+    assert_closed(pair, pair.server, SessionError.VERSION_NEGOTIATION_FAILED, "is spoken here")
+
+
+@pytest.mark.parametrize("draft", ALL)
+@pytest.mark.parametrize(
+    ("option", "code"),
+    [
+        (SetupOption.PATH, SessionError.INVALID_PATH),
+        (SetupOption.AUTHORITY, SessionError.INVALID_AUTHORITY),
+    ],
+)
+def test_server_names_neither_path_nor_authority(
+    draft: Draft, option: SetupOption, code: SessionError
+) -> None:
+    """PATH and AUTHORITY are the client's to send (`path`, `authority`)."""
+    pair = Pair(draft, server={"options": {option: b"/"}})
+
+    assert_closed(pair, pair.client, code, f"a server sent the setup option {option.name}")
+
+
+@pytest.mark.parametrize("draft", ALL)
+@pytest.mark.parametrize("how", ["fin", "reset", "stop"])
+def test_control_stream_may_not_end(draft: Draft, how: str) -> None:
+    """Closing, resetting or stopping the control stream is a violation (`session-init`)."""
+    pair = Pair(draft)
+    transport = pair.transports[Sender.SERVER]
+    if draft.topology is Topology.SINGLE_CONTROL_STREAM:
+        server_control = client_control = 0
+    else:
+        server_control, client_control = 3, 2
+
+    if how == "fin":
+        transport.send(server_control, b"", fin=True)
+    elif how == "reset":
+        transport.reset(server_control, 1)
+    else:
+        transport.stop(client_control, 1)
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "the control stream was")
+
+
+# ---- requests and replies --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asker", list(Sender), ids=lambda sender: sender.value)
+@pytest.mark.parametrize(("draft", "kind"), KINDS)
+def test_request_is_accepted(draft: Draft, kind: type[m.Message], asker: Sender) -> None:
+    """A request arrives as it was made and its answer finds it, from either end."""
+    pair = Pair(draft)
+    pair.forget()
+    ours = pair.sessions[asker]
+    theirs = pair.server if ours is pair.client else pair.client
+
+    request = ours.request(REQUESTS[kind][0]())
+    arrived = pair.only(theirs)
+    theirs.reply(arrived.request, REQUESTS[kind][1]())
+    answered = pair.only(ours)
+
+    assert request.id == (0 if asker is Sender.CLIENT else 1)
+    assert arrived == RequestReceived(arrived.request, as_read(pair, request.message))
+    assert (arrived.request.id, arrived.request.ours) == (request.id, False)
+    sent = arrived.request.replies[0]
+    assert answered == ReplyReceived(request, as_read(pair, sent, kind))
+    assert not request.awaiting
+    assert not request.cancelled
+    assert not arrived.request.awaiting
+    assert list(ours.pending_requests()) == []
+
+
+@pytest.mark.parametrize(("draft", "kind"), KINDS)
+def test_request_is_refused(draft: Draft, kind: type[m.Message]) -> None:
+    """A refusal carries its code by name and ends the request."""
+    pair = Pair(draft)
+    request, received = asked(pair, kind)
+    assert list(pair.client.pending_requests()) == [request]
+
+    pair.server.reply(received, m.RequestError(RequestErrorCode.NOT_SUPPORTED, "no"))
+
+    event = pair.only(pair.client)
+    assert event.request is request
+    assert (event.message.code, event.message.reason) == (RequestErrorCode.NOT_SUPPORTED, "no")
+    assert request.cancelled
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_answers_find_their_requests_in_any_order(draft: Draft) -> None:
+    """Two requests are answered the other way round."""
+    pair = Pair(draft)
+    first, first_received = asked(pair, m.Subscribe)
+    second, second_received = asked(pair, m.Fetch)
+
+    pair.server.reply(second_received, m.FetchOk(True, Location(1, 1)))
+    pair.server.reply(first_received, m.SubscribeOk(9))
+
+    assert [event.request for event in pair.taken(pair.client)] == [second, first]
+    assert second.replies[0].end == Location(1, 1)
+    assert first.replies[0].track_alias == 9
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_request_ids_rise_by_two(draft: Draft) -> None:
+    """Ids are even from the client, odd from the server, and rise by two (`message-subscribe-req`)."""
+    pair = Pair(draft)
+
+    ids = [pair.client.request(m.PublishNamespace((b"a%d" % number,))).id for number in range(3)]
+    odd = [pair.server.request(m.PublishNamespace((b"a%d" % number,))).id for number in range(3)]
+
+    assert (ids, odd) == ([0, 2, 4], [1, 3, 5])
+    assert len(pair.taken(pair.server)) == 4  # SETUP and three requests
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_update_is_answered_where_the_draft_answers_it(draft: Draft) -> None:
+    """An update changes a standing request; draft 14 has no answer to it (`message-request-update`)."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.Subscribe)
+
+    pending = pair.client.update(request, m.RequestUpdate({Parameter.FORWARD: 0}))
+    event = pair.only(pair.server)
+
+    assert isinstance(event, MessageReceived)
+    assert event.message.parameters[Parameter.FORWARD] == 0
+    assert event.message.request_id == 2
+    assert (event.request.update_of or event.request) is received
+    if reply_names(draft, m.RequestUpdate):
+        pair.server.reply(event.request, m.RequestOk())
+        answer = pair.only(pair.client)
+        assert answer.request is pending
+        assert not pending.awaiting
+        assert not request.cancelled
+    else:
+        with pytest.raises(LocalProtocolError, match="awaits no answer"):
+            pair.server.reply(event.request, m.RequestOk())
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: bool(reply_names(draft, m.RequestUpdate))))
+def test_refused_update_leaves_the_request_standing(draft: Draft) -> None:
+    """A failed update does not end the request, PUBLISH_DONE would (`message-request-update`)."""
+    pair = Pair(draft)
+    request, _ = granted(pair, m.Subscribe)
+    pending = pair.client.update(request, m.RequestUpdate({Parameter.FORWARD: 0}))
+
+    pair.server.reply(pair.only(pair.server).request, m.RequestError(RequestErrorCode.UNAUTHORIZED))
+
+    assert pair.only(pair.client).request is pending
+    assert not request.cancelled
+
+
+@pytest.mark.parametrize("draft", ONE_CONTROL_STREAM)
+def test_update_of_an_unknown_request_ends_the_session(draft: Draft) -> None:
+    """An update names a request that exists (`request-id`)."""
+    pair = Pair(draft)
+    update = m.RequestUpdate(existing_request_id=40, request_id=0)
+
+    pair.client.send_frame(encode(update, draft, sender=Sender.CLIENT))
+
+    assert_closed(pair, pair.server, SessionError.INVALID_REQUEST_ID, "an update of request 40")
+
+
+@pytest.mark.parametrize(("draft", "kind"), WITHDRAWABLE)
+def test_request_is_withdrawn_in_the_drafts_way(draft: Draft, kind: type[m.Message]) -> None:
+    """A request is ended by its message or by cancelling its stream (`request-cancellation`)."""
+    pair = Pair(draft)
+    request, received = granted(pair, kind)
+    pair.frames.clear()
+
+    pair.client.cancel(request)
+
+    event = pair.only(pair.server)
+    message = BY_MESSAGE.get((draft.number, kind))
+    assert event == RequestCancelled(received, None if message else 1)
+    assert request.cancelled
+    assert received.cancelled
+    assert pair.frames == ([("server", message)] if message else [])
+    if not message:
+        transport = pair.transports[Sender.CLIENT]
+        assert transport.resets == transport.stops == [(request.stream_id, 1)]
+
+
+@pytest.mark.parametrize("draft", ONE_CONTROL_STREAM)
+@pytest.mark.parametrize("kind", [m.Publish, m.TrackStatus])
+def test_request_that_a_draft_cannot_withdraw_is_our_error(draft: Draft, kind: type[m.Message]) -> None:
+    """No message of drafts 14 to 16 withdraws PUBLISH or TRACK_STATUS."""
+    pair = Pair(draft)
+    request, _ = granted(pair, kind)
+
+    with pytest.raises(LocalProtocolError, match=f"has no way to cancel {kind.__name__}"):
+        pair.client.cancel(request)
+
+    assert pair.taken(pair.server) == []
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_stream_is_cancelled_with_the_drafts_number(draft: Draft) -> None:
+    """A reason has its number in the draft, or is our error (`stream-reset-codes`)."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.Subscribe)
+
+    pair.client.cancel(request, StreamError.GOING_AWAY)
+
+    assert pair.only(pair.server) == RequestCancelled(received, 0x4)
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: defines(draft, m.PublishNamespaceCancel)))
+def test_receiver_revokes_a_namespace(draft: Draft) -> None:
+    """PUBLISH_NAMESPACE_CANCEL ends the publisher's request (`message-pub-ns-cancel`)."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.PublishNamespace)
+    cancel = m.PublishNamespaceCancel(RequestErrorCode.UNINTERESTED, "no more", NAMESPACE, received.id)
+
+    pair.server.send(received, cancel)
+
+    assert pair.only(pair.client) == RequestCancelled(request)
+
+
+@pytest.mark.parametrize("draft", ONE_CONTROL_STREAM)
+def test_withdrawal_of_another_kind_of_request_ends_the_session(draft: Draft) -> None:
+    """UNSUBSCRIBE names a SUBSCRIBE (`message-unsubscribe`)."""
+    pair = Pair(draft)
+    request, _ = granted(pair, m.Fetch)
+
+    pair.client.send(request, m.Unsubscribe())
+
+    assert_closed(pair, pair.server, SessionError.PROTOCOL_VIOLATION, "which is no such request")
+
+
+@pytest.mark.parametrize("draft", ONE_CONTROL_STREAM)
+def test_withdrawal_of_what_is_gone_is_late_and_not_wrong(draft: Draft) -> None:
+    """A message about a request that is not known any more is reported without one."""
+    pair = Pair(draft)
+    pair.forget()
+
+    pair.client.send(None, m.Unsubscribe(40))
+
+    assert pair.only(pair.server) == MessageReceived(None, m.Unsubscribe(40))
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_publisher_ends_a_subscription(draft: Draft) -> None:
+    """PUBLISH_DONE arrives about its request and says that no more will (`message-publish-done`)."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.Subscribe)
+
+    pair.server.send(received, m.PublishDone(PublishDoneStatus.EXPIRED, 3, "over"))
+
+    event = pair.only(pair.client)
+    assert event.request is request
+    assert (event.message.status, event.message.stream_count) == (PublishDoneStatus.EXPIRED, 3)
+    assert request.ended
+
+
+@pytest.mark.parametrize("draft", WITH_NAMESPACE_STREAM)
+def test_namespaces_come_on_the_stream_that_asked(draft: Draft) -> None:
+    """NAMESPACE and NAMESPACE_DONE come on the stream of SUBSCRIBE_NAMESPACE (`message-subscribe-ns`)."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.SubscribeNamespace)
+
+    pair.server.send(received, m.Namespace((b"live",)))
+    pair.server.send(received, m.Namespace(()))
+    pair.server.send(received, m.NamespaceDone((b"live",)))
+
+    assert pair.taken(pair.client) == [
+        MessageReceived(request, m.Namespace((b"live",))),
+        MessageReceived(request, m.Namespace(())),
+        MessageReceived(request, m.NamespaceDone((b"live",))),
+    ]
+    assert request.stream_id is not None
+
+
+@pytest.mark.parametrize("draft", WITH_NAMESPACE_STREAM)
+def test_namespace_on_the_control_stream_ends_the_session(draft: Draft) -> None:
+    """NAMESPACE belongs to a request's stream (`message-namespace`)."""
+    pair = Pair(draft)
+
+    pair.server.send_frame(pair.server.frame(m.Namespace((b"live",))))
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "NAMESPACE may not come on the control")
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: defines(draft, m.PublishBlocked)))
+def test_publisher_says_what_it_could_not_offer(draft: Draft) -> None:
+    """PUBLISH_BLOCKED comes on the stream of SUBSCRIBE_TRACKS (`message-publish-blocked`)."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.SubscribeTracks)
+
+    pair.server.send(received, m.PublishBlocked((b"live",), TRACK))
+
+    assert pair.only(pair.client) == MessageReceived(request, m.PublishBlocked((b"live",), TRACK))
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_end_of_a_request_stream_is_reported_once(draft: Draft) -> None:
+    """A FIN says that the peer will send no more about the request (`request-cancellation`)."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.Subscribe)
+
+    pair.server.finish(received)
+
+    assert pair.only(pair.client) == RequestEnded(request)
+    assert request.ended
+    assert pair.client.closed is None
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_responder_abandons_a_request(draft: Draft) -> None:
+    """A reset of the response is reported with its code (`request-cancellation`)."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.Subscribe)
+    assert received.stream_id is not None
+
+    pair.transports[Sender.SERVER].reset(received.stream_id, 0x5)
+
+    assert pair.only(pair.client) == RequestCancelled(request, 0x5)
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: bool(reply_names(draft, m.RequestUpdate))))
+def test_namespace_subscription_is_updated(draft: Draft) -> None:
+    """An update of SUBSCRIBE_NAMESPACE arrives where the draft has it and is answered."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.SubscribeNamespace)
+    token = Token(TokenAlias.USE_VALUE, type=0, value=b"tok")
+
+    pending = pair.client.update(request, m.RequestUpdate({Parameter.AUTHORIZATION_TOKEN: token}))
+    event = pair.only(pair.server)
+    pair.server.reply(event.request, m.RequestOk())
+
+    assert (event.request.update_of or event.request) is received
+    assert pair.only(pair.client).request is pending
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: not draft.parity_parameters))
+def test_track_properties_come_with_track_status_only(draft: Draft) -> None:
+    """Track Properties in any REQUEST_OK but TRACK_STATUS's are a violation (`message-request-ok`)."""
+    pair = Pair(draft)
+    status, status_received = asked(pair, m.TrackStatus)
+    pair.server.reply(status_received, m.RequestOk(track_properties={Property.DYNAMIC_GROUPS: 1}))
+    assert pair.only(pair.client).request is status
+    _, received = asked(pair, m.PublishNamespace)
+
+    pair.server.send_frame(
+        pair.server.frame(m.RequestOk(track_properties={Property.DYNAMIC_GROUPS: 1})), received
+    )
+
+    assert_closed(
+        pair, pair.client, SessionError.PROTOCOL_VIOLATION, "Track Properties in answer to PUBLISH_NAME"
+    )
+
+
+# ---- what a peer may not do ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("draft", "kind"), KINDS)
+def test_second_reply_ends_the_session(draft: Draft, kind: type[m.Message]) -> None:
+    """A request is answered once (`message-request-ok`)."""
+    pair = Pair(draft)
+    request, received = granted(pair, kind)
+
+    pair.server.send_frame(
+        reply_frame(pair, REQUESTS[kind][1](), request), received if received.stream_id is not None else None
+    )
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "which was answered before")
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_reply_of_another_kind_ends_the_session(draft: Draft) -> None:
+    """A FETCH is answered by FETCH_OK or an error, not by SUBSCRIBE_OK (`message-fetch-ok`)."""
+    pair = Pair(draft)
+    request, received = asked(pair, m.Fetch)
+    reply = m.SubscribeOk(1, request_id=request.id if draft.replies_carry_request_id else None)
+
+    pair.server.send_frame(encode(reply, draft, sender=Sender.SERVER), received)
+
+    assert_closed(
+        pair, pair.client, SessionError.PROTOCOL_VIOLATION, "SUBSCRIBE_OK in answer to FETCH, which"
+    )
+
+
+@pytest.mark.parametrize("draft", ONE_CONTROL_STREAM)
+@pytest.mark.parametrize("number", [40, 1])
+def test_reply_to_a_request_never_made_ends_the_session(draft: Draft, number: int) -> None:
+    """A reply names a request of the receiver (`request-id`)."""
+    pair = Pair(draft)
+    pair.server.request(m.PublishNamespace(NAMESPACE))
+    reply = m.SubscribeOk(1, request_id=number)
+
+    pair.server.send_frame(encode(reply, draft, sender=Sender.SERVER))
+
+    assert_closed(
+        pair, pair.client, SessionError.PROTOCOL_VIOLATION, f"for request {number}, which we never made"
+    )
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_stream_that_begins_with_a_reply_ends_the_session(draft: Draft) -> None:
+    """A request stream begins with a request (`stream-types`)."""
+    pair = Pair(draft)
+    stream_id = pair.transports[Sender.SERVER].open_stream(unidirectional=False)
+
+    pair.server.send_bytes(stream_id, pair.server.frame(m.SubscribeOk(1)).encode(draft))
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "SUBSCRIBE_OK may not come on stream 1")
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_reply_on_the_control_stream_ends_the_session(draft: Draft) -> None:
+    """Replies come on their request's stream (`session-init`)."""
+    pair = Pair(draft)
+    asked(pair, m.Subscribe)
+
+    pair.server.send_frame(pair.server.frame(m.SubscribeOk(1)))
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "may not come on the control stream")
+
+
+@pytest.mark.parametrize(
+    "draft", having(lambda draft: draft.replies_carry_request_id and defines(draft, m.Namespace))
+)
+def test_reply_on_another_requests_stream_ends_the_session(draft: Draft) -> None:
+    """The stream of SUBSCRIBE_NAMESPACE carries what belongs to it (`message-subscribe-ns`)."""
+    pair = Pair(draft)
+    subscribe, _ = asked(pair, m.Subscribe)
+    _, received = asked(pair, m.SubscribeNamespace)
+
+    pair.server.send_frame(reply_frame(pair, m.SubscribeOk(1), subscribe), received)
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "on the stream of request 2")
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_second_request_on_a_stream_ends_the_session(draft: Draft) -> None:
+    """Each request has a stream of its own (`session-init`)."""
+    pair = Pair(draft)
+    request, _ = granted(pair, m.Subscribe)
+
+    pair.client.send_frame(pair.client.frame(m.Subscribe(NAMESPACE, TRACK)), request)
+
+    assert_closed(pair, pair.server, SessionError.PROTOCOL_VIOLATION, "SUBSCRIBE may not come on stream 0")
+
+
+@pytest.mark.parametrize("draft", ONE_CONTROL_STREAM)
+def test_request_on_a_stream_of_its_own_ends_the_session(draft: Draft) -> None:
+    """Up to draft 16 SUBSCRIBE travels on the control stream (`session-init`)."""
+    pair = Pair(draft)
+    stream_id = pair.transports[Sender.CLIENT].open_stream(unidirectional=False)
+
+    pair.client.send_bytes(stream_id, pair.client.frame(m.Subscribe(NAMESPACE, TRACK)).encode(draft))
+
+    assert_closed(pair, pair.server, SessionError.PROTOCOL_VIOLATION, "SUBSCRIBE may not come on stream 4")
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_request_id_of_the_wrong_parity_ends_the_session(draft: Draft) -> None:
+    """The least significant bit of a request id says which end made it (`request-id`)."""
+    pair = Pair(draft)
+
+    pair.client.send_frame(pair.client.frame(m.PublishNamespace(NAMESPACE, request_id=1)))
+
+    assert_closed(pair, pair.server, SessionError.INVALID_REQUEST_ID, "request id 1 is of the wrong parity")
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_request_id_used_twice_ends_the_session(draft: Draft) -> None:
+    """A request id is used once (`request-id`)."""
+    pair = Pair(draft)
+    asked(pair, m.Subscribe)
+
+    pair.client.send_frame(pair.client.frame(m.PublishNamespace(NAMESPACE, request_id=0)))
+
+    assert_closed(pair, pair.server, SessionError.INVALID_REQUEST_ID, "request id 0 was used before")
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_request_id_out_of_sequence_is_wrong_where_one_stream_orders_all(draft: Draft) -> None:
+    """Ids come in sequence on one stream; where streams overtake each other they may not (`request-id`)."""
+    pair = Pair(draft)
+    pair.forget()
+
+    pair.client.send_frame(pair.client.frame(m.PublishNamespace(NAMESPACE, request_id=2)))
+
+    if draft.topology is Topology.SINGLE_CONTROL_STREAM and not defines(draft, m.Namespace):
+        assert_closed(pair, pair.server, SessionError.INVALID_REQUEST_ID, "request id 2 where 0 was next")
+    else:
+        assert isinstance(pair.only(pair.server), RequestReceived)
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_unknown_message_type_ends_the_session(draft: Draft) -> None:
+    """Who "receives an unknown message type MUST close the session" (`message`)."""
+    pair = Pair(draft)
+
+    pair.server.send_frame(Frame(0x3F, b"\x00"))
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "no message of type 0x3f from a server")
+
+
+@pytest.mark.parametrize("draft", ALL)
+@pytest.mark.parametrize(
+    "change", [lambda body: body + b"\x00", lambda body: body[:-1]], ids=["long", "short"]
+)
+def test_length_that_does_not_fit_the_fields_ends_the_session(
+    draft: Draft, change: Callable[[bytes], bytes]
+) -> None:
+    """A Length that "does not match the length of the Message Payload" ends the session (`message`)."""
+    pair = Pair(draft)
+    frame = pair.server.frame(m.PublishNamespace(NAMESPACE))
+
+    pair.server.send_frame(frame.replace(body=change(frame.body)))
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "of PUBLISH_NAMESPACE (type 0x6)")
+    assert pair.client.closed is not None
+    assert pair.client.closed.error is not None
+    assert pair.client.closed.error.fault == "malformed"
+    assert pair.client.closed.error.octets == change(frame.body)
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_request_stream_that_ends_inside_a_message_ends_the_session(draft: Draft) -> None:
+    """A stream ends between messages (`message`)."""
+    pair = Pair(draft)
+    stream_id = pair.transports[Sender.SERVER].open_stream(unidirectional=False)
+    data = pair.server.frame(m.PublishNamespace(NAMESPACE)).encode(draft)
+
+    pair.server.send_bytes(stream_id, data[:-1], fin=True)
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "ends 22 bytes into a message")
+
+
+# ---- passing over ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_malformed_request_can_be_passed_over(draft: Draft) -> None:
+    """A session may be told to report a malformed request and go on; its id is used up all the same."""
+    pair = Pair(draft, client={"pass_over_requests": True})
+    pair.forget()
+    frame = pair.server.frame(m.PublishNamespace(NAMESPACE))
+
+    pair.server.send_frame(frame.replace(body=frame.body + b"\x00"))
+    passed_over = pair.only(pair.client)
+    pair.server.request(m.PublishNamespace(NAMESPACE))
+    next_request = pair.only(pair.client)
+
+    assert isinstance(passed_over, DeviantRequest)
+    assert (passed_over.name, passed_over.kind) == ("PUBLISH_NAMESPACE", m.PublishNamespace)
+    assert "1 bytes after the last field" in str(passed_over.error)
+    assert passed_over.error.octets == frame.body + b"\x00"
+    assert next_request.request.id == 3
+    assert pair.client.closed is None
+
+
+@pytest.mark.parametrize("draft", WITH_CREDIT)
+def test_requests_passed_over_do_not_use_up_the_credit(draft: Draft) -> None:
+    """Credit is raised for requests that were passed over too, as the peer has used their ids."""
+    pair = Pair(draft, client={"pass_over_requests": True})
+    pair.forget()
+
+    for _ in range(REQUEST_CREDIT):
+        frame = pair.server.frame(m.PublishNamespace(NAMESPACE))
+        pair.server.send_frame(frame.replace(body=frame.body + b"\x00"))
+        pair.settle()
+    pair.server.request(m.PublishNamespace(NAMESPACE))
+
+    assert isinstance(pair.taken(pair.client)[-1], RequestReceived)
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_only_requests_are_passed_over(draft: Draft) -> None:
+    """A malformed reply ends the session, whatever was said about requests."""
+    pair = Pair(draft, client={"pass_over_requests": True})
+    request, received = asked(pair, m.Subscribe)
+    frame = reply_frame(pair, m.SubscribeOk(1), request)
+
+    pair.server.send_frame(frame.replace(body=b""), received)
+
+    assert_closed(
+        pair, pair.client, SessionError.PROTOCOL_VIOLATION, "SUBSCRIBE_OK (type 0x4) end inside its"
+    )
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.min_prefix_fields > 0))
+def test_empty_prefix_is_passed_over(draft: Draft) -> None:
+    """The case that passing over is for: a relay that asks for all namespaces where a draft forbids it."""
+    pair = Pair(draft, client={"pass_over_requests": True})
+    pair.forget()
+    frame = pair.server.frame(m.SubscribeNamespace(NAMESPACE))
+
+    pair.server.send_frame(frame.replace(body=b"\x01\x00\x00"))
+
+    event = pair.only(pair.client)
+    assert isinstance(event, DeviantRequest)
+    assert "a Track Namespace Prefix of 0 fields" in str(event.error)
+
+
+# ---- credit ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asker", list(Sender), ids=lambda sender: sender.value)
+@pytest.mark.parametrize("draft", WITH_CREDIT)
+def test_request_beyond_the_credit_is_our_error_until_it_is_raised(draft: Draft, asker: Sender) -> None:
+    """A request waits for MAX_REQUEST_ID rather than break it, at either end (`message-max-request-id`)."""
+    limit = 2 if asker is Sender.CLIENT else 3  # one request of either, of ids 0 and 1
+    options = {"options": {SetupOption.MAX_REQUEST_ID: limit}}
+    pair = Pair(draft, client=options, server=options)
+    ours = pair.sessions[asker]
+    theirs = pair.server if ours is pair.client else pair.client
+    ours.request(m.PublishNamespace(NAMESPACE))
+    pair.forget()
+
+    assert not ours.may_request
+    with pytest.raises(LocalProtocolError, match=f"request ids below {limit} only"):
+        ours.request(m.PublishNamespace(NAMESPACE))
+    theirs.send(None, m.MaxRequestId(6))
+
+    assert pair.only(ours) == CreditReceived(6)
+    assert ours.credit == 6
+    ours.request(m.PublishNamespace(NAMESPACE))
+    assert isinstance(pair.only(theirs), RequestReceived)
+
+
+@pytest.mark.parametrize("draft", WITH_CREDIT)
+def test_update_beyond_the_credit_is_our_error(draft: Draft) -> None:
+    """An update consumes a request id too (`request-id`)."""
+    pair = Pair(draft, server={"options": {SetupOption.MAX_REQUEST_ID: 2}})
+    request, _ = granted(pair, m.Subscribe)
+
+    with pytest.raises(LocalProtocolError, match="request ids below 2 only"):
+        pair.client.update(request, m.RequestUpdate({Parameter.FORWARD: 0}))
+
+
+@pytest.mark.parametrize("draft", WITH_CREDIT)
+def test_credit_of_a_peer_that_grants_none_is_zero(draft: Draft) -> None:
+    """A peer that is granted no request id "MUST NOT create any requests" (`max-request-id`)."""
+    pair = Pair(draft, server={"options": {SetupOption.MAX_REQUEST_ID: 0}})
+
+    with pytest.raises(LocalProtocolError, match="request ids below 0 only"):
+        pair.client.request(m.PublishNamespace(NAMESPACE))
+
+
+@pytest.mark.parametrize("draft", WITH_CREDIT)
+def test_request_beyond_the_credit_ends_the_session(draft: Draft) -> None:
+    """A request id at or above the maximum is TOO_MANY_REQUESTS (`message-max-request-id`)."""
+    pair = Pair(draft, server={"options": {SetupOption.MAX_REQUEST_ID: 2}})
+
+    pair.client.send_frame(pair.client.frame(m.PublishNamespace((b"a",))))
+    pair.client.send_frame(pair.client.frame(m.PublishNamespace((b"b",))))
+
+    assert_closed(pair, pair.server, SessionError.TOO_MANY_REQUESTS, "request id 2, only ids below 2")
+
+
+@pytest.mark.parametrize("draft", WITH_CREDIT)
+@pytest.mark.parametrize("maximum", [REQUEST_CREDIT, REQUEST_CREDIT - 2])
+def test_credit_that_does_not_grow_ends_the_session(draft: Draft, maximum: int) -> None:
+    """MAX_REQUEST_ID "with an equal or smaller value" is a violation (`message-max-request-id`)."""
+    pair = Pair(draft)
+
+    pair.server.send_frame(pair.server.frame(m.MaxRequestId(maximum)))
+
+    assert_closed(
+        pair, pair.client, SessionError.PROTOCOL_VIOLATION, f"MAX_REQUEST_ID {maximum} does not raise"
+    )
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_peer_never_runs_out_of_credit(draft: Draft) -> None:
+    """What we granted is raised before it is used up (`message-max-request-id`)."""
+    pair = Pair(draft)
+
+    for number in range(REQUEST_CREDIT + 5):
+        pair.client.request(m.PublishNamespace((b"a%d" % number,)))
+        pair.settle()
+
+    requests = [event for event in pair.taken(pair.server) if isinstance(event, RequestReceived)]
+    assert len(requests) == REQUEST_CREDIT + 5
+
+
+@pytest.mark.parametrize("draft", WITH_CREDIT)
+def test_peer_says_that_it_is_blocked(draft: Draft) -> None:
+    """REQUESTS_BLOCKED is reported (`message-requests-blocked`)."""
+    pair = Pair(draft)
+    pair.forget()
+
+    pair.client.send(None, m.RequestsBlocked(100))
+
+    assert pair.only(pair.server) == RequestsBlockedReceived(100)
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: not draft.request_id_credit))
+def test_requests_are_without_credit_where_streams_limit_them(draft: Draft) -> None:
+    """From draft 17 stream limits bound requests (`request-id`)."""
+    pair = Pair(draft)
+
+    assert pair.client.credit is None
+    assert pair.client.may_request
+    with pytest.raises(LocalProtocolError, match="has no MaxRequestId message"):
+        pair.client.send(None, m.MaxRequestId(7))
+
+
+# ---- GOAWAY ----------------------------------------------------------------------------------------
+
+
+def goaway(draft: Draft, uri: str = "") -> m.Goaway:
+    """GOAWAY with what the draft has in it, on the control stream."""
+    if draft.goaway_on_requests:
+        return m.Goaway(uri, timeout_ms=5000, request_id=0)
+    return m.Goaway(uri)
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_goaway_is_reported_once(draft: Draft) -> None:
+    """A second GOAWAY on the control stream is a violation (`message-goaway`)."""
+    pair = Pair(draft)
+    pair.forget()
+    said = goaway(draft, "moqt://b.example/x")
+
+    pair.server.send(None, said)
+
+    assert pair.only(pair.client) == GoawayReceived(said)
+    pair.server.send(None, said)
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "a second GOAWAY")
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_client_may_not_say_where_to_go(draft: Draft) -> None:
+    """A client's GOAWAY has an empty URI (`message-goaway`)."""
+    pair = Pair(draft)
+
+    pair.client.send(None, goaway(draft, "moqt://b.example/x"))
+
+    assert_closed(pair, pair.server, SessionError.PROTOCOL_VIOLATION, "a client's GOAWAY with a URI")
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.goaway_on_requests))
+def test_goaway_moves_one_request(draft: Draft) -> None:
+    """GOAWAY on a request stream is about that request, and may come once on each (`message-goaway`)."""
+    pair = Pair(draft)
+    first, first_received = granted(pair, m.Subscribe)
+    second, second_received = granted(pair, m.Fetch)
+    said = m.Goaway(timeout_ms=5000)
+
+    for received in (first_received, second_received):
+        pair.server.send(received, said)
+
+    assert pair.taken(pair.client) == [GoawayReceived(said, first), GoawayReceived(said, second)]
+    pair.server.send(second_received, said)
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "a second GOAWAY")
+
+
+# ---- objects ---------------------------------------------------------------------------------------
+
+SUBGROUP = SubgroupHeader(track_alias=7, group_id=3)
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_objects_of_a_subgroup_arrive(draft: Draft) -> None:
+    """A subgroup stream is reported when it opens, per object, and when it ends (`subgroup-header`)."""
+    pair = Pair(draft)
+    pair.forget()
+
+    stream_id, encoder = pair.server.open_subgroup(SUBGROUP)
+    pair.server.send_bytes(stream_id, encoder.object(StreamObject(0, b"abcd")))
+    pair.server.send_bytes(stream_id, encoder.object(StreamObject(4, b"", 3)), fin=True)
+
+    assert pair.taken(pair.client) == [
+        DataStreamOpened(stream_id, SUBGROUP),
+        ObjectReceived(stream_id, SUBGROUP, StreamObject(0, b"abcd")),
+        ObjectReceived(stream_id, SUBGROUP, StreamObject(4, b"", 3)),
+        DataStreamEnded(stream_id, SUBGROUP),
+    ]
+
+
+@pytest.mark.parametrize("draft", ALL)
+@pytest.mark.parametrize("order", list(GroupOrder))
+def test_fetched_objects_arrive_in_the_order_asked_for(draft: Draft, order: GroupOrder) -> None:
+    """A fetch stream is read in the group order of its FETCH (`fetch-header`)."""
+    pair = Pair(draft)
+    request = pair.client.request(m.Fetch(FULL, {Parameter.GROUP_ORDER: order}))
+    pair.forget()
+    groups = [1, 2, 5] if order is GroupOrder.ASCENDING else [5, 2, 1]
+    objects = [FetchObject(group, 0, 0, 128, b"x") for group in groups]
+    encoder = FetchEncoder(draft, descending=order is GroupOrder.DESCENDING)
+    stream_id = pair.transports[Sender.SERVER].open_stream(unidirectional=True)
+
+    pair.server.send_bytes(stream_id, encoder.header(request.id))
+    for item in objects:
+        pair.server.send_bytes(stream_id, encoder.object(item))
+
+    opened, *received = pair.taken(pair.client)
+    assert opened == DataStreamOpened(stream_id, FetchHeader(request.id))
+    assert [event.object for event in received] == objects
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_datagram_arrives(draft: Draft) -> None:
+    """A datagram is reported (`object-datagram`)."""
+    pair = Pair(draft)
+    pair.forget()
+    datagram = ObjectDatagram(7, 3, 1, payload=b"data")
+
+    pair.server.send_datagram(datagram)
+
+    assert pair.only(pair.client) == DatagramReceived(datagram)
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_malformed_datagram_ends_the_session(draft: Draft) -> None:
+    """A datagram of an unknown type is a violation (`object-datagram`)."""
+    pair = Pair(draft)
+
+    pair.transports[Sender.SERVER].send_datagram(b"\x3f\x00\x00")
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "no datagram of type")
+    assert pair.client.closed is not None
+    assert pair.client.closed.error is not None
+    assert pair.client.closed.error.fault == "data"
+
+
+@pytest.mark.parametrize("draft", WITH_PADDING)
+def test_padding_means_nothing(draft: Draft) -> None:
+    """Padding streams and datagrams are read and dropped (`padding`)."""
+    pair = Pair(draft)
+    pair.forget()
+    stream_id = pair.transports[Sender.SERVER].open_stream(unidirectional=True)
+
+    pair.server.send_bytes(stream_id, draft.integers.encode(PADDING_STREAM) + bytes(50), fin=True)
+    pair.transports[Sender.SERVER].send_datagram(draft.integers.encode(PADDING_DATAGRAM) + bytes(50))
+
+    assert pair.taken(pair.client) == []
+    assert pair.client.closed is None
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: not draft.padding))
+def test_padding_is_unknown_before_it_was_defined(draft: Draft) -> None:
+    """A padding stream is of an unknown type in older drafts (`data-streams`)."""
+    pair = Pair(draft)
+    stream_id = pair.transports[Sender.SERVER].open_stream(unidirectional=True)
+
+    pair.server.send_bytes(stream_id, draft.integers.encode(PADDING_STREAM))
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "stream of type 0x132b3e28")
+
+
+@pytest.mark.parametrize("draft", ALL)
+@pytest.mark.parametrize("number", [0x00, 0x16, 0x1E, 0x3F])
+def test_unknown_stream_type_ends_the_session(draft: Draft, number: int) -> None:
+    """Who "receives an unknown stream type MUST close the session" (`data-streams`)."""
+    pair = Pair(draft)
+    stream_id = pair.transports[Sender.SERVER].open_stream(unidirectional=True)
+
+    pair.server.send_bytes(stream_id, draft.integers.encode(number))
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, f"stream of type {number:#x}")
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_stream_that_ends_before_its_type_ends_the_session(draft: Draft) -> None:
+    """A unidirectional stream has a type (`data-streams`)."""
+    pair = Pair(draft)
+
+    pair.server.send_bytes(pair.transports[Sender.SERVER].open_stream(unidirectional=True), b"", fin=True)
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "ends before its type")
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_stream_that_ends_inside_an_object_ends_the_session(draft: Draft) -> None:
+    """A FIN in the middle of an object is a violation (`message-object`)."""
+    pair = Pair(draft)
+    stream_id, encoder = pair.server.open_subgroup(SUBGROUP)
+
+    pair.server.send_bytes(stream_id, encoder.object(StreamObject(0, b"abcd"))[:-1], fin=True)
+
+    assert_closed(
+        pair, pair.client, SessionError.PROTOCOL_VIOLATION, "the stream ends 5 bytes into an object"
+    )
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_data_stream_is_abandoned(draft: Draft) -> None:
+    """A reset of a data stream is reported with its code and is no fault (`data-streams`)."""
+    pair = Pair(draft)
+    stream_id, encoder = pair.server.open_subgroup(SUBGROUP)
+    pair.server.send_bytes(stream_id, encoder.object(StreamObject(0, b"abcd"))[:-1])
+    silent = pair.transports[Sender.SERVER].open_stream(unidirectional=True)
+    pair.forget()
+
+    pair.transports[Sender.SERVER].reset(stream_id, 2)
+    pair.transports[Sender.SERVER].reset(silent, 1)
+
+    assert pair.taken(pair.client) == [
+        DataStreamReset(stream_id, SUBGROUP, 2),
+        DataStreamReset(silent, None, 1),
+    ]
+    assert pair.client.closed is None
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_object_too_large_for_us_is_refused_and_no_fault_of_the_peer(draft: Draft) -> None:
+    """An object longer than we hold is stopped before its bytes are kept; what follows of it is ignored."""
+    pair = Pair(draft)
+    stream_id, _ = pair.server.open_subgroup(SUBGROUP)
+    pair.forget()
+    head = draft.integers.encode(0) + draft.integers.encode(1 << 30)
+
+    pair.server.send_bytes(stream_id, head)
+    pair.server.send_bytes(stream_id, b"\xff" * 40, fin=True)
+
+    assert pair.taken(pair.client) == [DataStreamReset(stream_id, SUBGROUP, None)]
+    assert pair.client.closed is None
+    assert [stopped for stopped, _ in pair.transports[Sender.CLIENT].stops] == [stream_id]
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_peer_may_refuse_a_subgroup(draft: Draft) -> None:
+    """STOP_SENDING on a data stream of ours ends that stream alone (`data-streams`)."""
+    pair = Pair(draft)
+    stream_id, _ = pair.client.open_subgroup(SUBGROUP)
+    pair.forget()
+
+    pair.transports[Sender.SERVER].stop(stream_id, 1)
+
+    assert pair.taken(pair.client) == []
+    assert pair.client.closed is None
+
+
+# ---- two doors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_checked_door_refuses_what_the_draft_forbids(draft: Draft) -> None:
+    """What only a mistake of ours would send is refused and nothing is sent."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.Subscribe)
+    waiting, fetch_received = asked(pair, m.Fetch)
+
+    with pytest.raises(LocalProtocolError, match="awaits no answer of ours"):
+        pair.server.reply(received, m.SubscribeOk(7))
+    with pytest.raises(LocalProtocolError, match="awaits no answer of ours"):
+        pair.client.reply(waiting, m.FetchOk(False, Location(1, 0)))
+    with pytest.raises(LocalProtocolError, match="cannot answer Fetch"):
+        pair.server.reply(fetch_received, m.SubscribeOk(7))
+    with pytest.raises(LocalProtocolError, match="use request or reply"):
+        pair.client.send(None, m.Subscribe(NAMESPACE, TRACK))
+    with pytest.raises(LocalProtocolError, match="use request or reply"):
+        pair.client.send(request, m.SubscribeOk(7))
+    with pytest.raises(LocalProtocolError, match="opens no request"):
+        pair.client.request(m.PublishDone(PublishDoneStatus.TRACK_ENDED))
+    with pytest.raises(LocalProtocolError, match=r"(GROUP_ORDER|Group Order) cannot be 3"):
+        pair.client.request(m.Subscribe(NAMESPACE, TRACK, {Parameter.GROUP_ORDER: 3}))
+
+    assert pair.taken(pair.server) == []
+    assert pair.taken(pair.client) == []
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_checked_door_keeps_messages_on_their_streams(draft: Draft) -> None:
+    """A message about a request is not sent on the control stream, nor the other way round."""
+    pair = Pair(draft)
+    _, received = granted(pair, m.Subscribe)
+
+    with pytest.raises(LocalProtocolError, match="PUBLISH_DONE"):
+        pair.server.send(None, m.PublishDone(PublishDoneStatus.TRACK_ENDED))
+    with pytest.raises(LocalProtocolError, match="SETUP"):
+        pair.server.send(received, m.Setup())
+    assert pair.taken(pair.client) == []
+
+
+@pytest.mark.parametrize("draft", WITH_CREDIT)
+def test_credit_of_ours_may_only_grow(draft: Draft) -> None:
+    """What we grant by the checked door is what we keep to (`message-max-request-id`)."""
+    pair = Pair(draft)
+
+    with pytest.raises(LocalProtocolError, match="does not raise the 100 granted"):
+        pair.client.send(None, m.MaxRequestId(REQUEST_CREDIT))
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_request_that_cannot_be_written_uses_up_no_id(draft: Draft) -> None:
+    """A mistake of ours leaves no gap in the request ids."""
+    pair = Pair(draft)
+
+    with pytest.raises(LocalProtocolError, match="33 fields"):
+        pair.client.request(m.PublishNamespace((b"a",) * 33))
+
+    assert pair.client.request(m.PublishNamespace(NAMESPACE)).id == 0
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_raw_door_sends_what_the_draft_forbids(draft: Draft) -> None:
+    """The raw door asks nothing: any frame, any bytes, any Length."""
+    pair = Pair(draft)
+
+    pair.client.send_frame(Frame(0x3F, b"\x01\x02", length=7))
+
+    sent = pair.transports[Sender.CLIENT].sent
+    control = 0 if draft.topology is Topology.SINGLE_CONTROL_STREAM else 2
+    assert sent[control].endswith(b"\x3f\x00\x07\x01\x02")
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_frame_of_a_request_opens_a_stream_where_the_draft_does(draft: Draft) -> None:
+    """The raw door puts a frame where the checked door would."""
+    pair = Pair(draft)
+    pair.forget()
+
+    stream_id = pair.client.send_frame(pair.client.frame(m.Subscribe(NAMESPACE, TRACK)))
+
+    assert stream_id == (None if draft.topology is Topology.SINGLE_CONTROL_STREAM else 0)
+    assert isinstance(pair.only(pair.server), RequestReceived)
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_raw_reply_to_a_raw_request_is_the_peers_fault_where_ids_tell(draft: Draft) -> None:
+    """The receiving half stays honest: it knows the requests of the checked door only."""
+    pair = Pair(draft)
+    pair.forget()
+    pair.client.send_frame(pair.client.frame(m.Subscribe(NAMESPACE, TRACK)))
+    received = pair.only(pair.server).request
+
+    pair.server.reply(received, m.SubscribeOk(7))
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "SUBSCRIBE_OK")
+
+
+# ---- the end ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_our_close_is_reported_to_both_ends(draft: Draft) -> None:
+    """Who closed, and with which code, is known at both ends (`session-termination`)."""
+    pair = Pair(draft)
+    pair.forget()
+
+    pair.client.close(SessionError.NO_ERROR, "done")
+
+    assert pair.taken(pair.client) == [SessionClosed(Close(0, by_peer=False))]
+    assert pair.taken(pair.server) == [SessionClosed(Close(0, by_peer=True))]
+    assert pair.server.closed is not None
+    assert (pair.server.closed.reason, pair.server.closed.layer) == ("done", "session")
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_nothing_follows_the_end(draft: Draft) -> None:
+    """After the end no event is reported and no request is made."""
+    pair = Pair(draft)
+    pair.deliver(pair.client, TransportClosed(0x3, "bad", by_peer=True, layer="session"))
+
+    late = [StreamData(3, b"\x10"), StreamReset(3, 1, 1), StopSending(0, 1, 1), DatagramData(b"\xff")]
+
+    assert pair.deliver(pair.client, *late) == []
+    with pytest.raises(LocalProtocolError, match="the session is closed"):
+        pair.client.request(m.PublishNamespace(NAMESPACE))
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_close_of_a_lower_layer_is_told_apart(draft: Draft) -> None:
+    """A code of QUIC or HTTP/3 is not taken for one of MoQT."""
+    pair = Pair(draft)
+
+    (event,) = pair.deliver(pair.client, TransportClosed(0x1, "idle", by_peer=True, layer="quic"))
+
+    assert isinstance(event, SessionClosed)
+    assert event.close.layer == "quic"
