@@ -216,7 +216,7 @@ class Reporter:
     def _learn(self, facts: dict[str, Any]) -> None:
         """Complete the head: the draft is known once a session has set up."""
         known: dict[str, Any] = {
-            name: facts[name] for name in ("relay", "draft", "transport") if name in facts
+            name: facts[name] for name in ("relay", "draft", "transport", "remarks") if name in facts
         }
         if not known or self._facts.get("draft"):
             return

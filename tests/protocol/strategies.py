@@ -41,7 +41,7 @@ from pytest_moqt.protocol.values import (
 )
 
 PROFILE = settings(
-    max_examples=10,
+    max_examples=8,
     deadline=None,  # two busy cores: a deadline would measure the neighbours
     derandomize=True,
     database=None,

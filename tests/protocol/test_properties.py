@@ -152,7 +152,7 @@ def test_damaged_message_is_read_or_refused(draft: Draft, layout: Layout, data: 
 
 
 @pytest.mark.parametrize(("draft", "layout"), ROWS, ids=ROW_IDS)
-@settings(PROFILE, max_examples=5)
+@settings(PROFILE, max_examples=4)
 @given(data=st.data())
 def test_message_cut_or_lengthened_is_refused(draft: Draft, layout: Layout, data: st.DataObject) -> None:
     """A body that is shorter or longer than its fields is never taken for the message."""
