@@ -30,7 +30,7 @@ demo: $(VENV)/.installed
 	@"$(BIN)/moq-test-client" --relay embedded $(ARGS)
 
 test: $(VENV)/.installed
-	"$(BIN)/python" -m pytest $(ARGS)
+	"$(BIN)/python" -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed
 	"$(BIN)/ruff" check .

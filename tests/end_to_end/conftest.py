@@ -1,86 +1,12 @@
-"""Runs of the command: a process of its own, in an empty folder, judged by its output and exit code.
-
-`run_command` starts it as a user does. `fork_command` does the same from a process that has imported
-everything already, for tests that need hundreds of runs: three quarters of a run's work are its imports.
-"""
+"""The command, for the tests of this folder."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from strict_tap import Document, read
-
-RUN_SECONDS = 60.0
-_OURS = ("RELAY_URL", "TESTCASE", "TLS_DISABLE_VERIFY", "VERBOSE", "MOQT_DRAFT", "DRAFT", "MOQT_VERSIONS")
-
-
-@dataclass
-class Run:
-    """What a run of the command left."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def document(self) -> Document:
-        """Its TAP, read strictly."""
-        return read(self.stdout)
-
-
-def run_command(folder: Path, *arguments: str, **environment: str) -> Run:
-    """Run `moq-test-client` in a folder, with no variable of ours but those given."""
-    clean = {name: value for name, value in os.environ.items() if name not in _OURS}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest_moqt.cli", *arguments],
-        cwd=folder,
-        env={**clean, **environment},
-        capture_output=True,
-        text=True,
-        timeout=RUN_SECONDS,
-        check=False,
-    )
-    return Run(done.returncode, done.stdout, done.stderr)
-
-
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(
-    ["pytest", "pytest_asyncio.plugin", "yaml", "pytest_moqt.client.webtransport", "pytest_moqt.target"]
-)
-
-
-def _run_forked(folder: str, arguments: tuple[str, ...], output: str, errors: str) -> None:
-    for descriptor, path in ((1, output), (2, errors)):
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(opened, descriptor)
-    for name in _OURS:
-        os.environ.pop(name, None)
-    os.chdir(folder)
-    from pytest_moqt.cli import main
-
-    os._exit(main(arguments))
-
-
-def fork_command(folder: Path, *arguments: str) -> Run:
-    """Run `moq-test-client` in a new folder below `folder`, in a process that imports nothing."""
-    own = Path(tempfile.mkdtemp(dir=folder))
-    output, errors = own / "stdout", own / "stderr"
-    process = _forks.Process(target=_run_forked, args=(str(own), arguments, str(output), str(errors)))
-    process.start()
-    process.join(RUN_SECONDS)
-    if process.exitcode is None:
-        process.kill()
-        process.join()
-        raise TimeoutError(f"{arguments} did not end within {RUN_SECONDS:g} s")
-    return Run(process.exitcode, output.read_text(), errors.read_text())
+from client_command import Run, run_command
 
 
 @pytest.fixture

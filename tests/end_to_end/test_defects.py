@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from client_command import Run, fork_command
 
-from conftest import Run, fork_command
 from pytest_moqt import catalog
 from pytest_moqt.protocol.drafts import SUPPORTED
 from pytest_moqt.relay.defects import DEFECTS, applicable
