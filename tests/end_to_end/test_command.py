@@ -42,7 +42,7 @@ def test_the_environment_alone_is_enough(client: Callable[..., Run]) -> None:
 
 
 def test_a_relay_without_sub_protocols_is_judged_in_draft_14(client: Callable[..., Run]) -> None:
-    """An offer over WebTransport that is not answered is followed by one of draft 14, which the report says."""
+    """An offer over WebTransport that nobody answers is followed by one of draft 14, in the open."""
     with EmbeddedRelay(drafts=(14,)) as relay:
         run = client("--relay", relay.url("webtransport"), "--ca-file", relay.ca_file, "-t", "setup-only")
 
