@@ -14,6 +14,7 @@ from pytest_moqt.protocol.objects import (
     StreamObject,
 )
 from pytest_moqt.protocol.record import Record
+from pytest_moqt.protocol.values import TrackNamespace
 
 
 class Close(Record):
@@ -40,12 +41,18 @@ class RequestState:
     stream_id: int | None = None
     "Its own stream; None where it shares the control stream."
     awaiting: list[type[m.Message]] = field(default_factory=list)
-    "What of it is not answered yet: itself, then its updates, in order."
+    "What the peer has not answered yet, in order: the request if it is ours, and our updates of it."
+    owed: list[type[m.Message]] = field(default_factory=list)
+    "What we have not answered yet, in order: the request if it is the peer's, and the peer's updates."
     replies: list[m.Message] = field(default_factory=list)
     cancelled: bool = False
     "Withdrawn, refused or abandoned, by either end."
     ended: bool = False
     "The peer will send no more about it."
+    track_alias: int | None = None
+    "What the peer calls the track that it publishes for this request."
+    announced: set[TrackNamespace] = field(default_factory=set)
+    "SUBSCRIBE_NAMESPACE: the suffixes of which NAMESPACE came, and no NAMESPACE_DONE since."
     update_of: RequestState | None = None
     "Drafts 14-16: the request that this REQUEST_UPDATE changes."
 

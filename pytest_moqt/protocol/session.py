@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import (
+    DuplicateTrackAlias,
     InvalidAuthority,
     InvalidPath,
     InvalidRequestId,
@@ -76,7 +77,12 @@ from pytest_moqt.protocol.objects import (
     encode_datagram,
 )
 from pytest_moqt.protocol.parameters import Options, Parameter, SetupOption
-from pytest_moqt.protocol.registries import STREAM_ERRORS, StreamError
+from pytest_moqt.protocol.registries import (
+    STREAM_ERRORS,
+    PublishDoneStatus,
+    RequestErrorCode,
+    StreamError,
+)
 from pytest_moqt.protocol.topology import Arrival, stream_use
 from pytest_moqt.protocol.transport import (
     DatagramData,
@@ -116,6 +122,17 @@ _WITHDRAWALS: dict[type[m.Message], Callable[[Any], m.Message]] = {
     m.PublishNamespace: lambda request: m.PublishNamespaceDone(request.track_namespace, request.request_id),
     m.SubscribeNamespace: lambda request: m.UnsubscribeNamespace(
         request.track_namespace_prefix, request.request_id
+    ),
+}
+# The same for a request of the peer that we have accepted.
+_REVOCATIONS: dict[type[m.Message], Callable[[Any], m.Message]] = {
+    m.Subscribe: lambda request: m.PublishDone(
+        PublishDoneStatus.SUBSCRIPTION_ENDED, request_id=request.request_id
+    ),
+    m.PublishNamespace: lambda request: m.PublishNamespaceCancel(
+        RequestErrorCode.UNINTERESTED,
+        track_namespace=request.track_namespace,
+        request_id=request.request_id,
     ),
 }
 _WITHDRAWN_BY: dict[type[m.Message], type[m.Message]] = {
@@ -257,14 +274,17 @@ class Session:
         Raises:
             LocalProtocolError: It is not the peer's, is answered, or may not be answered so.
         """
-        if request.ours or not request.awaiting:
+        if not request.owed:
             raise LocalProtocolError(f"request {request.id} awaits no answer of ours")
-        layout = self._layout(message, answering=request.awaiting[0], sender=self._sender)
+        asked = request.owed[0]
+        layout = self._layout(message, answering=asked, sender=self._sender)
         if self.draft.replies_carry_request_id:
             message = dataclasses.replace(message, request_id=request.id)  # type: ignore[call-arg]
         frame = encode_by(message, layout, self.draft)
-        request.awaiting.pop(0)
+        request.owed.pop(0)
         request.replies.append(message)
+        if isinstance(message, m.RequestError) and asked is not m.RequestUpdate:
+            request.cancelled = True
         self._send(frame, layout, request, message)
 
     def send(self, request: RequestState | None, message: m.Message) -> None:
@@ -295,7 +315,7 @@ class Session:
     def cancel(self, request: RequestState, code: StreamError = StreamError.CANCELLED) -> None:
         """Withdraw a request in the draft's own way: by its message, or by cancelling its stream."""
         if request.stream_id is None:
-            withdrawal = _WITHDRAWALS.get(type(request.message))
+            withdrawal = (_WITHDRAWALS if request.ours else _REVOCATIONS).get(type(request.message))
             if withdrawal is None:
                 raise LocalProtocolError(
                     f"{self.draft.name} has no way to cancel {type(request.message).__name__}"
@@ -428,8 +448,14 @@ class Session:
 
     def _receive_fin(self, stream_id: int) -> None:
         request = self._streams.requests.get(stream_id)
-        if request is not None and not request.ended:
-            request.ended = True
+        if request is None or request.ended:
+            return
+        request.ended = True
+        by_namespace = isinstance(request.message, m.SubscribeNamespace | m.SubscribeTracks)
+        if by_namespace and not request.ours and self.draft.fin_ends_namespace_subscription:
+            request.cancelled = True
+            self._events.append(RequestCancelled(request))
+        else:
             self._events.append(RequestEnded(request))
 
     def _receive_frame(self, arrival: Arrival) -> None:
@@ -528,9 +554,11 @@ class Session:
             message,
             ours=False,
             stream_id=None if arrival.on_control else arrival.stream_id,
-            awaiting=[type(message)],
+            owed=[type(message)],
         )
         self.requests[number] = request
+        if isinstance(message, m.Publish):
+            self._claim_alias(request, message.track_alias)
         if not arrival.on_control:
             self._streams.requests[arrival.stream_id] = request
         self._events.append(RequestReceived(request, message))
@@ -565,10 +593,14 @@ class Session:
                 )
             request = named
         assert request is not None, "may_carry lets no reply through without a request"
-        if not request.ours and not request.awaiting:
-            raise ProtocolViolation(f"{layout.name} for request {request.id}, which is not ours")
         if not request.awaiting:
-            raise ProtocolViolation(f"{layout.name} for request {request.id}, which was answered before")
+            why = "was answered before" if request.ours else "is not ours"
+            raise ProtocolViolation(f"{layout.name} for request {request.id}, which {why}")
+        if arrival.on_control and request.stream_id is not None and request.update_of is None:
+            # "MUST send ... on the response half of the stream" (16, `message-subscribe-ns`).
+            raise ProtocolViolation(
+                f"{layout.name} for request {request.id} on the control stream, not on the request's own"
+            )
         asked = request.awaiting[0]
         if asked not in layout.answers:
             wanted = " or ".join(reply_names(self.draft, asked))
@@ -577,6 +609,8 @@ class Session:
         if isinstance(message, m.RequestOk) and message.track_properties and asked is not m.TrackStatus:
             name = layout_of_message(self.draft, asked).name
             raise ProtocolViolation(f"{layout.name} with Track Properties in answer to {name}")
+        if isinstance(message, m.SubscribeOk):
+            self._claim_alias(request, message.track_alias)
         request.awaiting.pop(0)
         request.replies.append(message)
         if isinstance(message, m.RequestError) and asked is not m.RequestUpdate:
@@ -601,7 +635,10 @@ class Session:
             pending = target
             self.requests.setdefault(number, target)
         if reply_names(self.draft, m.RequestUpdate):
-            pending.awaiting.append(m.RequestUpdate)
+            pending.owed.append(m.RequestUpdate)
+        if target.ours and not isinstance(target.message, m.Publish):
+            # An update is the requester's, or the subscriber's of a PUBLISH (`message-request-update`).
+            raise ProtocolViolation(f"an update of request {target.id}, which is ours")
         self._events.append(MessageReceived(pending, message))
         self._replenish(number)
 
@@ -620,7 +657,28 @@ class Session:
             return
         if isinstance(message, m.PublishDone) and request.update_of is None:
             request.ended = True
+        if isinstance(message, m.Namespace):
+            request.announced.add(message.track_namespace_suffix)
+        elif isinstance(message, m.NamespaceDone):
+            if message.track_namespace_suffix not in request.announced:
+                raise ProtocolViolation(
+                    f"{layout.name} for {message.track_namespace_suffix!r}, of which no NAMESPACE came"
+                )
+            request.announced.remove(message.track_namespace_suffix)
         self._events.append(MessageReceived(request, message))
+
+    def _claim_alias(self, request: RequestState, alias: int) -> None:
+        """Note what the peer calls a track; another live track of that name ends the session."""
+        message: Any = request.message
+        for other in self.requests.values():
+            if other.track_alias != alias or other.cancelled or other.ended or other is request:
+                continue
+            theirs: Any = other.message
+            if (theirs.track_namespace, theirs.track_name) != (message.track_namespace, message.track_name):
+                raise DuplicateTrackAlias(
+                    f"track alias {alias} for request {request.id}, although request {other.id} has it"
+                )
+        request.track_alias = alias
 
     def _named_by(self, message: Any) -> RequestState | None:
         number = getattr(message, "request_id", None)

@@ -294,7 +294,7 @@ def test_request_is_accepted(draft: Draft, kind: type[m.Message], asker: Sender)
     assert answered == ReplyReceived(request, as_read(pair, sent, kind))
     assert not request.awaiting
     assert not request.cancelled
-    assert not arrived.request.awaiting
+    assert not arrived.request.owed
     assert list(ours.pending_requests()) == []
 
 
@@ -1292,3 +1292,84 @@ def test_close_of_a_lower_layer_is_told_apart(draft: Draft) -> None:
 
     assert isinstance(event, SessionClosed)
     assert event.close.layer == "quic"
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_one_alias_for_two_live_tracks_ends_the_session(draft: Draft) -> None:
+    """`track-alias`: "the same Track Alias as a different Track ... MUST close ... DUPLICATE_TRACK_ALIAS"."""
+    pair = Pair(draft)
+    for name in (b"one", b"two"):
+        pair.forget()
+        pair.client.request(m.Subscribe(NAMESPACE, name))
+        pair.server.reply(pair.only(pair.server).request, m.SubscribeOk(7))
+
+    pair.settle()
+
+    assert pair.client.closed == Close(SessionError.DUPLICATE_TRACK_ALIAS, by_peer=False)
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_an_alias_is_free_again_when_its_track_has_ended(draft: Draft) -> None:
+    """`track-alias` forbids two tracks at the same time, not one after the other."""
+    pair = Pair(draft)
+    _, first = granted(pair, m.Subscribe)
+    pair.server.send(first, m.PublishDone(PublishDoneStatus.TRACK_ENDED, 0))
+    pair.forget()
+    pair.client.request(m.Subscribe(NAMESPACE, b"another"))
+    pair.server.reply(pair.only(pair.server).request, m.SubscribeOk(7))
+
+    pair.settle()
+
+    assert pair.client.closed is None
+
+
+@pytest.mark.parametrize("draft", WITH_NAMESPACE_STREAM)
+def test_namespace_done_before_its_namespace_ends_the_session(draft: Draft) -> None:
+    """`message-subscribe-ns`: NAMESPACE_DONE for a suffix of which no NAMESPACE came."""
+    pair = Pair(draft)
+    _, received = granted(pair, m.SubscribeNamespace)
+
+    pair.server.send(received, m.Namespace((b"a",)))
+    pair.server.send(received, m.NamespaceDone((b"a",)))
+    pair.settle()
+    assert pair.client.closed is None
+    pair.server.send(received, m.NamespaceDone((b"a",)))
+    pair.settle()
+
+    assert pair.client.closed == Close(SessionError.PROTOCOL_VIOLATION, by_peer=False)
+
+
+@pytest.mark.parametrize("draft", ONE_CONTROL_STREAM)
+def test_a_request_of_the_peer_is_revoked_by_its_own_message(draft: Draft) -> None:
+    """`message-pub-ns-cancel`: the receiver of a namespace has a message for it, unlike the publisher's."""
+    pair = Pair(draft)
+    _, received = granted(pair, m.PublishNamespace)
+
+    pair.server.cancel(received)
+    pair.settle()
+
+    assert pair.frames[-1] == ("client", "PUBLISH_NAMESPACE_CANCEL")
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.fin_ends_namespace_subscription))
+def test_fin_of_the_requester_ends_a_namespace_subscription(draft: Draft) -> None:
+    """Up to draft 18 a FIN on its stream is how SUBSCRIBE_NAMESPACE ends (`message-subscribe-ns`)."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.SubscribeNamespace)
+
+    pair.client.finish(request)
+
+    assert pair.only(pair.server) == RequestCancelled(received)
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_an_answer_to_its_own_request_ends_the_session(draft: Draft) -> None:
+    """A request is answered by the other end (18 section 3.3), never by the one that made it."""
+    pair = Pair(draft)
+    request, _ = asked(pair, m.Subscribe)
+
+    answer = encode(m.SubscribeOk(7), draft, sender=Sender.CLIENT, answering=m.Subscribe)
+    pair.client.send_frame(answer, request)
+    pair.settle()
+
+    assert pair.server.closed == Close(SessionError.PROTOCOL_VIOLATION, by_peer=False)
