@@ -600,7 +600,8 @@ async def test_rest(relay):
 def test_a_run_that_used_up_its_time(project: Project, jobs: list[str]) -> None:
     """What had not begun fails for that reason; the document is complete and no bail-out."""
     module = BUDGET.format(body="await asyncio.sleep(3)")
-    for name in ("more", "most"):
+    # With two workers the fifth of these begins after six seconds, whatever the order and the machine.
+    for name in ("more", "most", "last", "utmost"):
         module += f"@pytest.mark.interop('{name}', timeout=9)\nasync def test_{name}(relay):\n"
         module += "    await asyncio.sleep(3)\n"
     project.write("test_toy.py", module)
@@ -609,11 +610,12 @@ def test_a_run_that_used_up_its_time(project: Project, jobs: list[str]) -> None:
 
     assert result.code == 1
     assert result.document.bail_out is None
+    assert len(result.document.points) == 7
     # Cases in progress are let end, so how many come too late depends on how fast the run started.
-    late = result.document.points[-1]
-    assert not late.ok
-    assert late.values["message"] == "run budget of 4 s used up"
-    assert late.values["cause"] == "timeout"
+    late = [point.values for point in result.document.points if not point.ok]
+    assert late
+    assert {values["message"] for values in late} == {"run budget of 4 s used up"}
+    assert {values["cause"] for values in late} == {"timeout"}
 
 
 def test_a_case_that_blocks_for_ever_ends_with_the_budget(project: Project) -> None:
