@@ -29,6 +29,8 @@ from pytest_moqt.protocol.transport import TransportClosed, TransportEvent
 from pytest_moqt.protocol.webtransport import CapsuleReader, Demultiplexer, decode_close, stream_header
 
 DEADLINE = 5.0
+PROMPT = 2.5
+"Seconds; far below the deadline, far above what anything here takes: how fast it is, benchmarks say."
 "Seconds that any single wait of a test may take; all of them take milliseconds."
 
 

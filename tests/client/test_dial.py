@@ -15,6 +15,7 @@ import pytest
 from aioquic.quic.packet import QuicErrorCode
 from quic_servers import (
     DEADLINE,
+    PROMPT,
     Certificates,
     Owner,
     WebTransportPeer,
@@ -115,7 +116,7 @@ async def test_a_closed_port_is_refused_within_milliseconds() -> None:
         error = await refusal(f"moqt://127.0.0.1:{port}")
 
     assert (error.kind, error.unreachable, error.tried) == ("refused", True, (f"127.0.0.1:{port}",))
-    assert error.elapsed < 0.5
+    assert error.elapsed < PROMPT
     assert str(error).startswith(
         f"no relay answered at 127.0.0.1:{port} (UDP port closed: ICMP port unreachable after "
     )
@@ -128,7 +129,7 @@ async def test_silence_ends_at_the_deadline() -> None:
         error = await refusal(f"moqt://127.0.0.1:{port}", timeout=0.2)
 
     assert (error.kind, error.unreachable) == ("timeout", True)
-    assert 0.2 <= error.elapsed < 0.5
+    assert 0.2 <= error.elapsed < PROMPT
     assert str(error) == f"no relay answered at 127.0.0.1:{port} (no reply within 200 ms)"
 
 
@@ -230,7 +231,7 @@ async def test_no_common_protocol_names_what_was_offered(certificates: Certifica
     assert (error.kind, error.code, error.unreachable) == ("alpn", 0x178, False)
     assert error.offered == ("moqt-98", "moqt-99")
     assert "ALPN moqt-98, moqt-99" in str(error)
-    assert error.elapsed < 0.5
+    assert error.elapsed < PROMPT
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ async def test_a_bad_certificate_says_what_is_bad(
         error = await refusal(f"moqt://localhost:{server.port}", tls=tls)
 
     assert error.kind == "tls"
-    assert error.elapsed < 0.5
+    assert error.elapsed < PROMPT
     for word in [*words, "--tls-disable-verify"]:
         assert word in str(error)
 
@@ -323,7 +324,7 @@ async def test_no_common_quic_version_is_told() -> None:
         error = await refusal(f"moqt://127.0.0.1:{port}")
 
     assert (error.kind, error.unreachable) == ("version", False)
-    assert error.elapsed < 0.5
+    assert error.elapsed < PROMPT
 
 
 async def test_a_relay_that_refuses_the_connection_is_quoted(certificates: Certificates) -> None:
@@ -347,7 +348,7 @@ async def test_an_idle_limit_below_the_deadline_counts_as_silence() -> None:
         error = await refusal(f"moqt://127.0.0.1:{port}", timeout=3.0, idle_timeout=0.1)
 
     assert error.kind == "timeout"
-    assert error.elapsed < 2
+    assert error.elapsed < PROMPT
 
 
 def test_printable_escapes_and_shortens() -> None:
@@ -643,7 +644,7 @@ async def test_the_peers_close_is_told_after_what_came_before(certificates: Cert
 
         ended = await closed(transport)
 
-        assert time.perf_counter() - began < 0.5
+        assert time.perf_counter() - began < PROMPT
         assert ended == TransportClosed(0x10, "timeout", by_peer=True, layer="session")
         assert owner.events == [StreamData(3, b"last words"), ended]
 
