@@ -41,6 +41,9 @@ UNUSED_PLUGINS = (
 )
 "pytest's own plugins that a run here never uses: an eighth of its start-up, and files it would write."
 
+SUBCOMMANDS = ("decode", "encode")
+"What the command does beside judging a relay; the first argument, as no relay's URL is."
+
 DESCRIPTION = "Judge a Media over QUIC (MoQT) relay. Writes TAP version 14 to standard output."
 EPILOG = f"""\
 cases (those of the interop runner's catalogue; all of them run by default):
@@ -53,6 +56,10 @@ environment (an argument comes first; an empty variable counts as not set):
   MOQT_DRAFT, DRAFT, MOQT_VERSIONS
                        --draft; the first that is set
   SSL_CERT_FILE        --ca-file
+
+beside judging:
+  {NAME} decode --draft N HEX     MoQT bytes to a table, or to JSON
+  {NAME} encode --draft N JSON    and back; both have --help
 
 exit codes:
   0    every case asked for passed; skipped cases count as passed
@@ -148,9 +155,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    given = sys.argv[1:] if argv is None else argv
+    if given and given[0] in SUBCOMMANDS:
+        from pytest_moqt import wire
+
+        return wire.main(given)
     parser = _parser()
     try:
-        arguments = parser.parse_args(argv)
+        arguments = parser.parse_args(given)
         if arguments.list:
             return _print("".join(f"{identifier}\n" for identifier in catalog.IDENTIFIERS))
         if arguments.version:

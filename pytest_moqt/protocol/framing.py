@@ -12,6 +12,7 @@ from typing import Any
 from pytest_moqt.protocol.buffer import Reader, Writer
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import LocalProtocolError, NeedMoreData, ProtocolViolation
+from pytest_moqt.protocol.fields import Field
 from pytest_moqt.protocol.layouts import Layout, Sender, layout_of_message, layout_of_type
 from pytest_moqt.protocol.messages import Message
 from pytest_moqt.protocol.record import Record
@@ -117,13 +118,25 @@ def decode(frame: Frame, draft: Draft, sender: Sender) -> tuple[Message, Layout]
     return decode_body(frame.body, layout, draft), layout
 
 
-def decode_body(body: bytes, layout: Layout, draft: Draft) -> Message:
-    """Read a body by a row (see `decode`)."""
+def decode_body(
+    body: bytes, layout: Layout, draft: Draft, trace: list[tuple[Field, int, int]] | None = None
+) -> Message:
+    """Read a body by a row (see `decode`).
+
+    Args:
+        body: The bytes behind the Length.
+        layout: The row.
+        draft: The draft spoken.
+        trace: Given: where each field stood, up to one that cannot be read, is appended to it.
+    """
     reader = Reader(body, draft.integers)
     values: dict[str, Any] = {}
     for field in layout.fields:
+        start = reader.offset
         try:
             field.pull(reader, draft, values)
+            if trace is not None:
+                trace.append((field, start, reader.offset))
         except NeedMoreData:
             raise ProtocolViolation(
                 f"the {len(body)} bytes of {layout.label} end inside its {field.name}", offset=reader.offset
