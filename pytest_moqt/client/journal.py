@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.framing import Frame
 from pytest_moqt.protocol.layouts import Layout
 from pytest_moqt.protocol.messages import Message
@@ -31,9 +32,9 @@ class Entry:
     "The message's wire name, its type in hex where the draft has none, or the event."
     message: Message | None = None
     octets: bytes = b""
-    "The first bytes of the body."
+    "The first bytes of the message, type and length included: what the `decode` command takes."
     size: int = 0
-    "Bytes of the whole body."
+    "Bytes of the whole message."
 
     def __str__(self) -> str:
         arrow = ">" if self.direction == "sent" else "<"
@@ -48,6 +49,8 @@ class Journal:
     """The entries of one session."""
 
     def __init__(self) -> None:
+        self.draft: Draft | None = None
+        "The draft spoken, once it is known."
         self._began = time.monotonic()
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self.forgotten = 0
@@ -66,8 +69,10 @@ class Journal:
     ) -> None:
         """Note a control message (a `protocol.session.Observer`)."""
         name = layout.name if layout else f"message of type {frame.type:#x}"
-        octets = frame.body[:MAX_OCTETS]
-        self._append(Entry(self._now(), direction, stream_id, name, message, octets, len(frame.body)))
+        octets = frame.body if self.draft is None else frame.encode(self.draft)
+        self._append(
+            Entry(self._now(), direction, stream_id, name, message, octets[:MAX_OCTETS], len(octets))
+        )
 
     def event(self, direction: str, name: str, stream_id: int | None = None) -> None:
         """Note anything else."""

@@ -57,6 +57,8 @@ from pytest_moqt.protocol.values import KeyValues
 
 IMPLEMENTATION = "pytest-moqt"
 "What MOQT_IMPLEMENTATION says of us (`moqt-implementation`)."
+SHOWN_OCTETS = 256
+"Bytes of a message at fault that a sentence shows; they can be given to the `decode` command."
 SETTLE_SECONDS = 1.0
 "For the relay to acknowledge a QUIC PING; twice the longest probe timeout that loopback or a LAN ever needs."
 
@@ -73,6 +75,7 @@ class ClientSession:
         self.role = role
         self.draft = row
         self.journal = journal
+        journal.draft = row
         self.waiting: list[str] = []
         "What is awaited right now, for the report of a case whose time is up."
         self.on_first_request: Callable[[], None] | None = None
@@ -240,6 +243,8 @@ class ClientSession:
         def arrived() -> MessageT | None:
             for deviant in self.deviations:
                 if deviant.kind is kind:
+                    # What fails the case is not beside it.
+                    self.deviations.remove(deviant)
                     raise self._malformed(deviant, f"{name} from the relay")
             for request in self._inbox:
                 if isinstance(request.message, kind) and (where is None or where(request.message)):
@@ -545,7 +550,8 @@ def describe_close(close: Close) -> str:
 
 def describe_error(error: RemoteProtocolError) -> str:
     """What the peer did, with the bytes: `2 bytes after the last field of SETUP, in 0102 at offset 1`."""
-    octets = f", in {error.octets[:64].hex()}" if error.octets else ""
+    cut = "..." if len(error.octets) > SHOWN_OCTETS else ""
+    octets = f", in {error.octets[:SHOWN_OCTETS].hex()}{cut}" if error.octets else ""
     at = f" at offset {error.offset}" if error.offset is not None else ""
     return f"{printable(str(error))}{octets}{at}"
 

@@ -6,6 +6,11 @@ from pytest_moqt.protocol.errors import NeedMoreData, ProtocolViolation
 from pytest_moqt.protocol.varint import IntegerCoding
 
 
+def counted(octets: int) -> str:
+    """A number of bytes as a sentence says it: `1 byte`, `2 bytes`."""
+    return "1 byte" if octets == 1 else f"{octets} bytes"
+
+
 class Reader:
     """A cursor over bytes; every `pull` raises NeedMoreData rather than read past their end."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
-from pytest_moqt.protocol.buffer import Reader, Writer
+from pytest_moqt.protocol.buffer import Reader, Writer, counted
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import (
     KeyValueFormattingError,
@@ -187,7 +187,7 @@ def sized(
                 raise
             raise error(f"{what}: {exc}", offset=start) from None
         if not body.at_end:
-            raise (error or ProtocolViolation)(f"{body.remaining} bytes too many in {what}", offset=start)
+            raise (error or ProtocolViolation)(f"{counted(body.remaining)} too many in {what}", offset=start)
         return value
 
     def push(writer: Writer, value: T, draft: Draft) -> None:

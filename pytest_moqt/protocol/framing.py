@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from pytest_moqt.protocol.buffer import Reader, Writer
+from pytest_moqt.protocol.buffer import Reader, Writer, counted
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import LocalProtocolError, NeedMoreData, ProtocolViolation
 from pytest_moqt.protocol.fields import Field
@@ -145,7 +145,7 @@ def decode_body(
             raise ProtocolViolation(f"{layout.label}: {error}", offset=error.offset) from None
     if not reader.at_end:
         raise ProtocolViolation(
-            f"{reader.remaining} bytes after the last field of {layout.label}", offset=reader.offset
+            f"{counted(reader.remaining)} after the last field of {layout.label}", offset=reader.offset
         )
     return layout.message(**values)
 

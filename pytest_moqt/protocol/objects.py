@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pytest_moqt.protocol.buffer import Reader, Writer
+from pytest_moqt.protocol.buffer import Reader, Writer, counted
 from pytest_moqt.protocol.drafts import Draft, FetchCoding
 from pytest_moqt.protocol.errors import LocalProtocolError, MoqtError, NeedMoreData, ProtocolViolation
 from pytest_moqt.protocol.fields import PROPERTIES
@@ -231,7 +231,8 @@ class DataStreamDecoder:
             self._wanted += self._size
         if fin and self._size and not isinstance(self.header, Padding):
             raise ProtocolViolation(
-                f"the stream ends {self._size} bytes into " + ("an object" if self.header else "its header"),
+                f"the stream ends {counted(self._size)} into "
+                + ("an object" if self.header else "its header"),
                 offset=self.consumed,
             )
         if fin and self.header is None:
@@ -612,7 +613,7 @@ def _pull_datagram(reader: Reader, draft: Draft) -> ObjectDatagram | Padding:
             raise ProtocolViolation(f"an object of status {status:#x} with properties", offset=start)
         if not reader.at_end:
             raise ProtocolViolation(
-                f"{reader.remaining} bytes after the status of a datagram", offset=reader.offset
+                f"{counted(reader.remaining)} after the status of a datagram", offset=reader.offset
             )
     else:
         values["payload"] = reader.rest()

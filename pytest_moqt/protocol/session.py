@@ -464,7 +464,10 @@ class Session:
         except RemoteProtocolError as error:
             known = layout_of_type(self.draft, arrival.frame.type, self._peer)
             self._observe("received", arrival.stream_id, arrival.frame, None, known)
-            error.marked("malformed", arrival.frame.body)
+            octets = arrival.frame.encode(self.draft)
+            error.marked("malformed", octets)
+            if error.offset is not None:
+                error.offset += len(octets) - len(arrival.frame.body)
             if known is None or not self._may_pass_over(known, arrival):
                 raise
             self._pass_over(error, known, arrival)

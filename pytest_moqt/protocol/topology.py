@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from pytest_moqt.protocol.buffer import counted
 from pytest_moqt.protocol.drafts import Draft, Topology
 from pytest_moqt.protocol.errors import NeedMoreData, ProtocolViolation
 from pytest_moqt.protocol.events import RequestState
@@ -78,7 +79,8 @@ class _Buffers:
             del self._buffers[event.stream_id]
             if pending:
                 raise ProtocolViolation(
-                    f"stream {event.stream_id} ends {len(pending)} bytes into a message", offset=len(pending)
+                    f"stream {event.stream_id} ends {counted(len(pending))} into a message",
+                    offset=len(pending),
                 )
 
     def pending(self, stream_id: int) -> bytes:

@@ -92,7 +92,7 @@ CASES: list[tuple[str, str, int, str, type[RemoteProtocolError], str]] = [
     ("18", "GROUP_ORDER 3", 0x03, "00" + TRACK + "012203", _VIOLATION, "GROUP_ORDER is 3"),
     ("16", "a priority above 255", 0x03, "00" + TRACK + "01204100", _VIOLATION, "SUBSCRIBER_PRIORITY is 256"),
     ("16", "a delivery timeout of 0", 0x03, "00" + TRACK + "010200", _VIOLATION, "DELIVERY_TIMEOUT is 0"),
-    ("16", "a LARGEST_OBJECT too long", 0x04, "0001010903010203", _FORMATTING, "1 bytes too many"),
+    ("16", "a LARGEST_OBJECT too long", 0x04, "0001010903010203", _FORMATTING, "1 byte too many"),
     ("16", "a LARGEST_OBJECT too short", 0x04, "000101090101", _FORMATTING, "ends too early"),
     # ---- tokens (`authorization-token`) ----
     ("14", "an unknown alias type", 0x06, "00" + NAMESPACE + "01030104", _FORMATTING, "alias type 4"),
@@ -104,7 +104,7 @@ CASES: list[tuple[str, str, int, str, type[RemoteProtocolError], str]] = [
     ("14", "filter type 0", 0x03, SUBSCRIBE_14 + "8001010000", _VIOLATION, "filter type 0x0"),
     ("16 18", "filter type 5", 0x03, "00" + TRACK + "01210105", _VIOLATION, "filter type 0x5"),
     ("16 18", "a filter too short", 0x03, "00" + TRACK + "0121020305", _VIOLATION, "filter ends too early"),
-    ("16 18", "a filter too long", 0x03, "00" + TRACK + "0121020200", _VIOLATION, "1 bytes too many"),
+    ("16 18", "a filter too long", 0x03, "00" + TRACK + "0121020200", _VIOLATION, "1 byte too many"),
     # ---- fixed fields of draft 14 ----
     ("14", "Group Order 3", 0x03, SUBSCRIBE_14 + "8003010200", _VIOLATION, "Group Order is 3"),
     ("14", "Forward 2", 0x03, SUBSCRIBE_14 + "8001020200", _VIOLATION, "Forward is 2"),
@@ -443,7 +443,7 @@ BAD_DATAGRAMS: list[tuple[str, str, str, str]] = [
     ("16 18", "a bit that is not defined", "1001000080", "no datagram of type 0x10"),
     ("14 16 18", "END_OF_GROUP with a status", "220100008003", "no datagram of type 0x22"),
     ("14 16 18", "properties of no bytes", "01010000800061", "whose properties block is empty"),
-    ("14 16 18", "a status and a payload", "20010000800361", "1 bytes after the status"),
+    ("14 16 18", "a status and a payload", "20010000800361", "1 byte after the status"),
     ("16 18", "a status that is not defined", "200100008001", "no object status 0x1"),
     ("16 18", "End of Group with properties", "2101000080023c0103", "status 0x3 with properties"),
     ("14 16 18", "properties cut off", "0101000080053c01", "ends inside its header"),

@@ -742,7 +742,7 @@ def test_length_that_does_not_fit_the_fields_ends_the_session(
     assert pair.client.closed is not None
     assert pair.client.closed.error is not None
     assert pair.client.closed.error.fault == "malformed"
-    assert pair.client.closed.error.octets == change(frame.body)
+    assert pair.client.closed.error.octets == frame.replace(body=change(frame.body)).encode(draft)
 
 
 @pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
@@ -774,8 +774,8 @@ def test_malformed_request_can_be_passed_over(draft: Draft) -> None:
 
     assert isinstance(passed_over, DeviantRequest)
     assert (passed_over.name, passed_over.kind) == ("PUBLISH_NAMESPACE", m.PublishNamespace)
-    assert "1 bytes after the last field" in str(passed_over.error)
-    assert passed_over.error.octets == frame.body + b"\x00"
+    assert "1 byte after the last field" in str(passed_over.error)
+    assert passed_over.error.octets == frame.replace(body=frame.body + b"\x00").encode(draft)
     assert next_request.request.id == 3
     assert pair.client.closed is None
 
