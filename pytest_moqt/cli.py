@@ -37,7 +37,7 @@ NOT_SUPPORTED = "not supported by this client"
 UNUSED_PLUGINS = (
     *("cacheprovider", "debugging", "doctest", "faulthandler", "junitxml", "legacypath", "pastebin"),
     *("setuponly", "setupplan", "stepwise", "terminalprogress", "threadexception", "unittest"),
-    "unraisableexception",
+    *("unraisableexception", "tmpdir", "monkeypatch", "recwarn", "logging"),
 )
 "pytest's own plugins that a run here never uses: an eighth of its start-up, and files it would write."
 
@@ -344,6 +344,8 @@ def _call_pytest(
     sink: _Sink,
 ) -> tuple[str, int]:
     """Run pytest; returns what to say on stderr, and the exit code."""
+    import gc
+
     restore = _interruptible(stream)
     try:
         for name in [name for name in os.environ if name.startswith("PYTEST_")]:
@@ -361,10 +363,16 @@ def _call_pytest(
             # pytest asks for it, and the directory may be gone.
             os.chdir(tests)
 
+        # Nothing of what is imported here is garbage, so nobody has to look for any meanwhile.
+        gc.disable()
+        # Before pytest begins, which would look at each of these imports for assertions to rewrite.
         import pytest
 
+        import pytest_moqt.client.session  # noqa: F401 - for the effect
         from pytest_moqt.reporter import Command
 
+        gc.freeze()
+        gc.enable()
         command = Command(stream, unknown)
         junit = any(entry.startswith("--junit-xml") for entry in given)
         arguments = [

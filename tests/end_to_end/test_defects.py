@@ -19,7 +19,7 @@ from pytest_moqt.protocol.drafts import SUPPORTED
 from pytest_moqt.relay.defects import DEFECTS, applicable
 from pytest_moqt.relay.embedded import EmbeddedRelay
 
-AT_A_TIME = 12
+AT_A_TIME = 8
 TRANSPORTS = ("quic", "webtransport")
 FEWEST = 3
 "Defects that each case must have for itself."
