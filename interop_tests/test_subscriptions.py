@@ -75,9 +75,10 @@ async def test_subscribe_before_announce(relay: RelayUnderTest) -> None:
         async with relay.connect("publisher") as publisher:
             await publisher.request(PublishNamespace(namespace), expect=RequestOk)
 
-            serving = asyncio.create_task(serve(publisher))
-            answer = await subscriber.answer(subscription)
-            serving.cancel()
+            async with asyncio.TaskGroup() as tasks:
+                serving = tasks.create_task(serve(publisher))
+                answer = await subscriber.answer(subscription)
+                serving.cancel()
 
         assert isinstance(answer, SubscribeOk | RequestError)
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import defects_page
 import pytest
 from client_command import Run, fork_command
 
@@ -96,3 +97,10 @@ def test_each_case_has_defects_of_its_own(case: str) -> None:
 
     assert len(own) >= (FEWEST if case != "setup-only" else 0)
     assert len([defect for defect in DEFECTS.values() if case in defect.cases]) >= FEWEST
+
+
+def test_the_page_of_defects_is_fresh() -> None:
+    """docs/defects.md says what the table says; `python tests/end_to_end/defects_page.py` writes it anew."""
+    page = Path(__file__).parents[2] / "docs" / "defects.md"
+
+    assert page.read_text() == defects_page.page()
