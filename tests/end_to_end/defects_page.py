@@ -14,10 +14,10 @@ from pytest_moqt.relay.defects import DEFECTS, Defect
 HEAD = """\
 # Every case is proven able to fail
 
-Each row is a relay that is wrong in one way (`moq-test-relay --defect NAME`), and the cases that must fail with it,
-for the cause that their reports must name; all others must pass. `tests/end_to_end/test_defects.py` runs every row
-on every draft and transport that it exists in, and fails when a defect survives, when a case fails that it is not
-about, or when another cause is reported. A correct relay passes everywhere.
+Each row is a relay that is wrong in one way (`moq-test-relay --defect NAME`), and the cases that must fail
+with it, for the cause that their reports must name; all others must pass. `tests/end_to_end/test_defects.py`
+runs every row on every draft and transport that it exists in, and fails when a defect survives, when a case
+fails that it is not about, or when another cause is reported. A correct relay passes everywhere.
 
 | Defect | What the relay does | Where | Cause | Cases that fail |
 |---|---|---|---|---|
