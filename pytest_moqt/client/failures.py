@@ -15,7 +15,6 @@ class CaseFailure(Exception):
         expected: What was awaited, in the wire names of the draft in use.
         received: What came instead; `timeout` when nothing did.
         spec: The anchor of the section in question, if it is not one that the case cites.
-        connection_id: Of the connection in question, lower-case hex, where no session came about.
         facts: What is known of a session that did not come about (see `ClientSession.facts`).
     """
 

@@ -46,12 +46,16 @@ class Entry:
 
 
 class Journal:
-    """The entries of one session."""
+    """The entries of one session.
 
-    def __init__(self) -> None:
-        self.draft: Draft | None = None
-        "The draft spoken, once it is known."
-        self._began = time.monotonic()
+    Args:
+        draft: The draft spoken.
+        began: When dialling began, by `time.monotonic`.
+    """
+
+    def __init__(self, draft: Draft, began: float) -> None:
+        self._draft = draft
+        self._began = began
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self.forgotten = 0
         "Entries that were dropped to stay within MAX_ENTRIES."
@@ -69,7 +73,7 @@ class Journal:
     ) -> None:
         """Note a control message (a `protocol.session.Observer`)."""
         name = layout.name if layout else f"message of type {frame.type:#x}"
-        octets = frame.body if self.draft is None else frame.encode(self.draft)
+        octets = frame.encode(self._draft)
         self._append(
             Entry(self._now(), direction, stream_id, name, message, octets[:MAX_OCTETS], len(octets))
         )

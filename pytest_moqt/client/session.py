@@ -70,12 +70,11 @@ class ClientSession:
     """One MoQT session with a relay; made by `connect`."""
 
     def __init__(
-        self, transport: ClientTransport, row: Draft, role: str, options: Options, journal: Journal
+        self, transport: ClientTransport, row: Draft, role: str, options: Options, began: float
     ) -> None:
         self.role = role
         self.draft = row
-        self.journal = journal
-        journal.draft = row
+        self.journal = Journal(row, began)
         self.waiting: list[str] = []
         "What is awaited right now, for the report of a case whose time is up."
         self.on_first_request: Callable[[], None] | None = None
@@ -90,12 +89,13 @@ class ClientSession:
         "Requests of the relay that the draft forbids and no case waited for."
         self._transport = transport
         self._session = Session(
-            row, transport, options=options, observer=journal.frame, pass_over_requests=True
+            row, transport, options=options, observer=self.journal.frame, pass_over_requests=True
         )
         self._inbox: list[RequestState] = []
         self._later: list[MessageReceived] = []
         self._objects: list[ObjectReceived | DataStreamEnded | DataStreamReset] = []
-        self._waiters: list[tuple[asyncio.Future[Any], Callable[[], Any]]] = []
+        self._waiters: list[tuple[asyncio.Future[Any], Callable[[], Any], str]] = []
+        self._abandoned_with: dict[int, int | None] = {}
         self._sent_at: dict[int, float] = {}
 
     # ---- what it is --------------------------------------------------------------------------------
@@ -363,13 +363,13 @@ class ClientSession:
         """Take an event of the transport."""
         for happening in self._session.handle_event(event):
             self._note(happening)
-        for future, ready in list(self._waiters):
+        for future, ready, what in list(self._waiters):
             if future.done():
                 continue
             try:
                 value = ready()
                 if value is None and self.closed is not None:
-                    raise self._ended(self.waiting[0] if self.waiting else "more")
+                    raise self._ended(what)
             except CaseFailure as failure:
                 future.set_exception(failure)
             else:
@@ -388,6 +388,7 @@ class ClientSession:
         elif isinstance(event, DatagramReceived):
             self.datagrams.append(event.datagram)
         elif isinstance(event, RequestCancelled):
+            self._abandoned_with[event.request.id] = event.code
             self.journal.event("received", f"cancellation with code {event.code}", event.request.stream_id)
         elif isinstance(event, SessionClosed):
             side = "received" if event.close.by_peer else "sent"
@@ -400,7 +401,7 @@ class ClientSession:
         if self.closed is not None:
             raise self._ended(what)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        waiter = (future, ready)
+        waiter = (future, ready, what)
         self._waiters.append(waiter)
         self.waiting.append(what)
         try:
@@ -491,11 +492,15 @@ class ClientSession:
     def _abandoned(self, request: RequestState, expected: str) -> RequestAbandoned:
         name = layout_of_message(self.draft, type(request.message)).name
         if request.cancelled:
+            how = "by message"
+            if request.stream_id is not None:
+                code = self._abandoned_with.get(request.id)
+                how = f"with {describe_stream_error(code, self.draft)}"
             return RequestAbandoned(
-                f"the relay cancelled the stream of {name} (request {request.id}) instead of answering",
+                f"the relay cancelled {name} (request {request.id}) {how} instead of answering",
                 cause="reset",
                 expected=expected,
-                received="a cancelled request stream",
+                received=f"cancellation {how}",
                 spec="request-cancellation",
             )
         return RequestAbandoned(
@@ -638,7 +643,6 @@ async def _connect(
     protocols = [row.wt_protocol for row in rows if row.wt_protocol is not None]
     early: list[TransportEvent] = []
     sink: list[Callable[[TransportEvent], None]] = [early.append]
-    journal = Journal()
     transport = await dial(
         endpoint,
         alpn=[row.alpn for row in rows],
@@ -649,7 +653,7 @@ async def _connect(
     )
     try:
         row = _negotiated(transport, rows, protocols, began)
-        session = ClientSession(transport, row, role, _options(endpoint), journal)
+        session = ClientSession(transport, row, role, _options(endpoint), began)
         session.begin()
         for event in early:
             session.handle(event)

@@ -43,8 +43,6 @@ class Draft(Record):
     "Key-value types are written as differences from the one before (16 on)."
     counted_options: bool
     "SETUP counts its options; otherwise they end with the message (17 on)."
-    parity_parameters: bool
-    "A message parameter's value is written by its type's parity, so unknown ones can be skipped (up to 16)."
     unknown_parameters_close: bool
     "An unknown message parameter ends the session (16 on); otherwise it is ignored."
     parameter_scope_closes: bool
@@ -73,8 +71,6 @@ class Draft(Record):
     "Padding streams and datagrams exist (`padding`, 18 on)."
     goaway_on_requests: bool
     "GOAWAY may come on a request stream (18 on)."
-    publish_namespace_done_by: str
-    "`namespace` or `request_id`: what PUBLISH_NAMESPACE_DONE names; `stream`: cancelling the request is it."
     fin_ends_namespace_subscription: bool
     "A FIN of the requester ends SUBSCRIBE_NAMESPACE and SUBSCRIBE_TRACKS (16-18)."
 
@@ -102,7 +98,6 @@ _ROWS = (
         topology=Topology.SINGLE_CONTROL_STREAM,
         delta_types=False,
         counted_options=True,
-        parity_parameters=True,
         unknown_parameters_close=False,
         parameter_scope_closes=False,
         replies_carry_request_id=True,
@@ -119,7 +114,6 @@ _ROWS = (
         fetch_ranges=frozenset(),
         padding=False,
         goaway_on_requests=False,
-        publish_namespace_done_by="namespace",
         fin_ends_namespace_subscription=False,
     ),
     Draft(
@@ -131,7 +125,6 @@ _ROWS = (
         topology=Topology.SINGLE_CONTROL_STREAM,
         delta_types=True,
         counted_options=True,
-        parity_parameters=True,
         unknown_parameters_close=True,
         parameter_scope_closes=False,
         replies_carry_request_id=True,
@@ -148,7 +141,6 @@ _ROWS = (
         fetch_ranges=frozenset({0x8C, 0x10C}),
         padding=False,
         goaway_on_requests=False,
-        publish_namespace_done_by="request_id",
         fin_ends_namespace_subscription=True,
     ),
     Draft(
@@ -160,7 +152,6 @@ _ROWS = (
         topology=Topology.REQUEST_STREAMS,
         delta_types=True,
         counted_options=False,
-        parity_parameters=False,
         unknown_parameters_close=True,
         parameter_scope_closes=True,
         replies_carry_request_id=False,
@@ -177,7 +168,6 @@ _ROWS = (
         fetch_ranges=frozenset({0x8C, 0x10C}),
         padding=True,
         goaway_on_requests=True,
-        publish_namespace_done_by="stream",
         fin_ends_namespace_subscription=True,
     ),
 )

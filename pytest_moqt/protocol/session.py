@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -631,17 +631,16 @@ class Session:
                 raise InvalidRequestId(
                     f"an update of request {message.existing_request_id}, which is unknown"
                 )
-            pending = RequestState(number, message, ours=False, stream_id=target.stream_id, update_of=target)
-            self.requests[number] = pending
-        else:
-            assert target is not None, "may_carry lets no update through without a request"
-            pending = target
-            self.requests.setdefault(number, target)
-        if reply_names(self.draft, m.RequestUpdate):
-            pending.owed.append(m.RequestUpdate)
+        assert target is not None, "may_carry lets no update through without a request"
         if target.ours and not isinstance(target.message, m.Publish):
             # An update is the requester's, or the subscriber's of a PUBLISH (`message-request-update`).
             raise ProtocolViolation(f"an update of request {target.id}, which is ours")
+        pending = target
+        if self.draft.replies_carry_request_id:
+            pending = RequestState(number, message, ours=False, stream_id=target.stream_id, update_of=target)
+        self.requests.setdefault(number, pending)
+        if reply_names(self.draft, m.RequestUpdate):
+            pending.owed.append(m.RequestUpdate)
         self._events.append(MessageReceived(pending, message))
         self._replenish(number)
 
@@ -788,7 +787,3 @@ class Session:
     ) -> None:
         if self._observer is not None:
             self._observer(direction, stream_id, frame, message, layout)
-
-    def pending_requests(self) -> Iterator[RequestState]:
-        """Our requests that are not answered."""
-        return (request for request in self.requests.values() if request.ours and request.awaiting)
