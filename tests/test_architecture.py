@@ -72,7 +72,7 @@ RULES = [
     ),
     Rule("pytest_moqt/*.py", STDLIB | {"pytest", "_pytest", "pytest_asyncio", "yaml", "pytest_moqt"}),
     Rule("interop_tests/**/*.py", STDLIB | {"pytest"}, exact=frozenset({PUBLIC})),
-    Rule("entrypoint.py", frozenset({"__future__", "sys"}), exact=frozenset({"pytest_moqt.cli"})),
+    Rule("entrypoint.py", frozenset({"__future__"}), exact=frozenset({"pytest_moqt.cli"})),
 ]
 
 DRAFTS_ARE_TOLD_APART_IN = {

@@ -148,7 +148,8 @@ class _Dialler:
         else:
             # No look-up, so none of its thread.
             return [_Address(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port)]
-        lookup = asyncio.ensure_future(self._loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM))
+        # As bytes, which it is anyway: a text would go through the codec for international names.
+        lookup = asyncio.ensure_future(self._loop.getaddrinfo(host.encode(), port, type=socket.SOCK_DGRAM))
         try:
             await asyncio.wait({lookup}, timeout=self._timeout)
             if not lookup.done():

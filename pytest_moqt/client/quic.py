@@ -34,8 +34,8 @@ from pytest_moqt.protocol.transport import (
     TransportEvent,
     is_unidirectional,
     opened_by_client,
+    utf8_prefix,
 )
-from pytest_moqt.protocol.webtransport import utf8_prefix
 
 INTERNAL_ERROR = 0x1
 "MoQT's session error for a fault of our own (session termination codes, all drafts)."

@@ -92,6 +92,9 @@ def _ascii_host(hostname: str, url: str) -> str:
         pass
     else:
         return host
+    if host.isascii() and all(0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
+        # What the codec would answer, without loading its tables.
+        return host
     try:
         # TLS and HTTP both need ASCII (RFC 5890).
         return host.encode("idna").decode("ascii")

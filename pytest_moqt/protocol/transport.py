@@ -101,3 +101,8 @@ def is_unidirectional(stream_id: int) -> bool:
 def opened_by_client(stream_id: int) -> bool:
     """Whether the client opened this stream (RFC 9000 section 2.1)."""
     return not stream_id & 1
+
+
+def utf8_prefix(text: str, limit: int) -> str:
+    """The longest beginning of `text` whose UTF-8 has at most `limit` bytes; lone surrogates become `?`."""
+    return text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")

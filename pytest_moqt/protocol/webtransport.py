@@ -18,7 +18,7 @@ from enum import IntEnum
 
 from pytest_moqt.protocol.errors import MoqtError, NeedMoreData
 from pytest_moqt.protocol.record import Record
-from pytest_moqt.protocol.transport import is_unidirectional
+from pytest_moqt.protocol.transport import is_unidirectional, utf8_prefix
 from pytest_moqt.protocol.varint import QUIC_VARINT
 
 FIRST_APPLICATION_CODE = 0x52E4A40FA8DB
@@ -114,11 +114,6 @@ def decode_close(value: bytes) -> tuple[int, str]:
     if len(value) < 4:
         raise CapsuleError(f"CLOSE_WEBTRANSPORT_SESSION of {len(value)} bytes, the code alone has 4")
     return int.from_bytes(value[:4], "big"), value[4:].decode("utf-8", "replace")
-
-
-def utf8_prefix(text: str, limit: int) -> str:
-    """The longest beginning of `text` whose UTF-8 has at most `limit` bytes; lone surrogates become `?`."""
-    return text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
 
 class CapsuleReader:

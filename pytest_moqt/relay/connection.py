@@ -36,6 +36,7 @@ from pytest_moqt.protocol.transport import (
     TransportEvent,
     is_unidirectional,
     opened_by_client,
+    utf8_prefix,
 )
 from pytest_moqt.protocol.webtransport import (
     BUFFERED_STREAM_REJECTED,
@@ -51,7 +52,6 @@ from pytest_moqt.protocol.webtransport import (
     encode_datagram,
     parse_available_protocols,
     stream_header,
-    utf8_prefix,
     wire_code,
 )
 from pytest_moqt.relay import internals, limits
