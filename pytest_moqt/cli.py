@@ -41,7 +41,7 @@ UNUSED_PLUGINS = (
 )
 "pytest's own plugins that a run here never uses: an eighth of its start-up, and files it would write."
 
-SUBCOMMANDS = ("decode", "encode")
+SUBCOMMANDS = ("decode", "encode", "lint-tap")
 "What the command does beside judging a relay; the first argument, as no relay's URL is."
 
 DESCRIPTION = "Judge a Media over QUIC (MoQT) relay. Writes TAP version 14 to standard output."
@@ -59,7 +59,9 @@ environment (an argument comes first; an empty variable counts as not set):
 
 beside judging:
   {NAME} decode --draft N HEX     MoQT bytes to a table, or to JSON
-  {NAME} encode --draft N JSON    and back; both have --help
+  {NAME} encode --draft N JSON    and back
+  {NAME} lint-tap FILE            TAP, of any client, against the runner's contract
+                                           (each has --help)
 
 exit codes:
   0    every case asked for passed; skipped cases count as passed
@@ -132,6 +134,7 @@ def _parser() -> _Parser:
         help=f"{', '.join(options.TRANSPORTS)}; auto, the default, follows the URL's scheme",
     )
     add("--ca-file", metavar="PEM", help="trust only the authorities in this file; default the system's")
+    add("--wire", action="store_true", help="report what was said, message by message, for passed cases too")
     add("--fixed-names", action="store_true", help="use the namespaces exactly as specified, for every run")
     add("--subtests", action="store_true", help="write the steps of a case as TAP subtests")
     add(
@@ -157,6 +160,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if argv is None else argv
     if given and given[0] in SUBCOMMANDS:
+        if given[0] == "lint-tap":
+            from pytest_moqt.lint import command as lint
+
+            return lint.main(given[1:])
         from pytest_moqt import wire
 
         return wire.main(given)
@@ -235,10 +242,10 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     for name in unknown:
         _say(_did_you_mean(name))
 
-    from pytest_moqt.stream import TapStream
+    from pytest_moqt.stream import TapStream, own_stdout
 
     try:
-        stream = TapStream(os.dup(1), [f"{NAME} {_version()}", f"Relay: {run.relay}"])
+        stream = TapStream(own_stdout(), _head(run))
     except OSError:
         # Without a stdout there is nobody to tell.
         return EXIT_FAILED
@@ -256,6 +263,7 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         *(["--tls-disable-verify"] if not run.verify else []),
         *([f"--ca-file={os.path.abspath(run.ca_file)}"] if run.ca_file else []),
         *(["--fixed-names"] if run.fixed_names else []),
+        *(["--wire"] if arguments.wire else []),
         *(["--subtests"] if arguments.subtests else []),
         *([f"--budget={arguments.budget}"] if arguments.budget is not None else []),
         *([f"--junit-xml={report}"] if report else []),
@@ -264,6 +272,28 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     code = _run(given, cases, unknown, stream, verbose)
     # A failure says more than a name that is not known.
     return EXIT_UNSUPPORTED if unknown and code == EXIT_OK else code
+
+
+def _head(run: options.RunOptions) -> list[str]:
+    """The comments of a document that comes to an end before the reporter knows more."""
+    requested = ", ".join(f"draft-{number}" for number in run.drafts)
+    return [
+        f"{NAME} {_version()}",
+        f"Relay: {run.relay}",
+        f"Draft: {requested} (requested)",
+        f"Transport: {run.transport}",
+        f"TLS: {run.tls}",
+    ]
+
+
+def _broken_off(reason: str) -> dict[str, str]:
+    """The diagnostics of the case that a run never came to."""
+    return {
+        "expected": "the case to run",
+        "received": reason,
+        "message": f"not begun: {reason}",
+        "cause": "internal",
+    }
 
 
 def _version() -> str:
@@ -338,7 +368,7 @@ def _run(
     # All of a file that is used here; both are annotated as real ones.
     sys.stdout = sys.stderr = cast("TextIO", sink)
     try:
-        problem, code = _call_pytest(given, cases, unknown, stream, verbose, sink)
+        problem, code = _call_pytest(given, cases, unknown, stream, verbose, sink, stderr)
     finally:
         sink.close()
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
@@ -358,13 +388,14 @@ def _call_pytest(
     stream: TapStream,
     verbose: bool,
     sink: _Sink,
+    stderr: int,
 ) -> tuple[str, int]:
     """Run pytest; returns what to say on stderr, and the exit code."""
     import gc
 
     from pytest_moqt.deferred import defer
 
-    restore = _interruptible(stream)
+    restore = _interruptible(stream, stderr)
     try:
         for name in [name for name in os.environ if name.startswith("PYTEST_")]:
             del os.environ[name]
@@ -375,8 +406,9 @@ def _call_pytest(
         home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         tests = os.path.join(home, "interop_tests")
         if not os.path.isdir(tests):
-            stream.break_off("the interop_tests package is missing", {"message": "it is not installed"})
-            return f"the interop_tests package is missing beside {os.path.dirname(__file__)}", EXIT_FAILED
+            reason = f"the interop_tests package is missing beside {os.path.dirname(__file__)}"
+            stream.break_off(reason, _broken_off(reason))
+            return reason, EXIT_FAILED
         try:
             os.getcwd()
         except OSError:
@@ -394,7 +426,7 @@ def _call_pytest(
 
         gc.freeze()
         gc.enable()
-        command = Command(stream, unknown)
+        command = Command(stream, unknown, lambda sentence: _say(sentence, stderr))
         junit = any(entry.startswith("--junit-xml") for entry in given)
         arguments = [
             *("-c", os.path.join(os.path.dirname(os.path.abspath(__file__)), "client.ini")),
@@ -410,23 +442,24 @@ def _call_pytest(
         ]
         code = int(pytest.main(arguments, plugins=[command]))
     except KeyboardInterrupt:
-        stream.break_off("interrupted by SIGINT", {"message": "interrupted by SIGINT", "cause": "internal"})
-        return "interrupted by SIGINT", EXIT_FAILED
+        reason = "interrupted by SIGINT"
+        stream.break_off(reason, _broken_off(reason))
+        return reason, EXIT_FAILED
     except Exception as error:
         reason = f"internal error: {type(error).__name__}: {error}"
-        stream.break_off(reason, {"message": reason, "cause": "internal"})
+        stream.break_off(reason, _broken_off(reason))
         return reason, EXIT_FAILED
     finally:
         restore()
     if not stream.ended:
         # pytest gave up before the reporter could begin: its last line says why.
         reason = f"internal error: {sink.last_line or f'pytest ended with {code}'}"
-        stream.break_off(reason, {"message": reason, "cause": "internal"})
+        stream.break_off(reason, _broken_off(reason))
         return reason, EXIT_FAILED
     return command.problem, EXIT_OK if code == 0 else EXIT_FAILED
 
 
-def _interruptible(stream: TapStream) -> Callable[[], None]:
+def _interruptible(stream: TapStream, stderr: int) -> Callable[[], None]:
     """End the document at a signal that comes before the reporter listens to them.
 
     Process 1 of a container is not ended by a signal that it has no handler for.
@@ -435,10 +468,16 @@ def _interruptible(stream: TapStream) -> Callable[[], None]:
 
     def end(number: int, _frame: object) -> None:
         reason = f"interrupted by {signal.Signals(number).name}"
-        stream.break_off(reason, {"message": reason, "cause": "internal"})
+        stream.break_off(reason, _broken_off(reason))
+        _say(reason, stderr)
         os._exit(EXIT_FAILED)
 
-    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {
+        number: signal.signal(number, end)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        # As SIGHUP is under nohup, and SIGINT in the background of a script.
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
 
     def restore() -> None:
         while previous:

@@ -61,11 +61,20 @@ RULES = [
     Rule("pytest_moqt/protocol/*.py", NO_IO | {PROTOCOL}),
     Rule("pytest_moqt/client/*.py", STDLIB | {PROTOCOL, "pytest_moqt.client", "aioquic", "cryptography"}),
     Rule(
-        "pytest_moqt/relay/*.py",
+        "pytest_moqt/relay/**/*.py",
         STDLIB | {"pytest_moqt.relay", "aioquic", "cryptography"},
         exact=frozenset(CODEC | {PUBLIC}),  # of the package itself only its version
     ),
     Rule("pytest_moqt/tap.py", STDLIB | {"yaml"}),
+    Rule(
+        "pytest_moqt/lint/*.py", STDLIB | {"yaml", "pytest_moqt.lint"}, exact=frozenset({"pytest_moqt.tap"})
+    ),
+    Rule(  # PyYAML only where there is a YAML block
+        "pytest_moqt/lint/*.py",
+        STDLIB | {"pytest_moqt.lint"},
+        exact=frozenset({"pytest_moqt.tap"}),
+        module_level=True,
+    ),
     *(
         Rule(f"pytest_moqt/{name}.py", STDLIB, _LIGHT, module_level=True)
         for name in ("cli", "catalog", "options")
@@ -154,7 +163,7 @@ def test_relay_uses_the_version_of_the_package_and_nothing_else_of_it() -> None:
     """Through the package's lazy names the relay could reach the client; it does not."""
     used = {
         f"{path.relative_to(ROOT)}: {ast.unparse(node)}"
-        for path in ROOT.glob("pytest_moqt/relay/*.py")
+        for path in ROOT.glob("pytest_moqt/relay/**/*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if (
             isinstance(node, ast.Attribute)
@@ -167,7 +176,9 @@ def test_relay_uses_the_version_of_the_package_and_nothing_else_of_it() -> None:
     assert used == set()
 
 
-@pytest.mark.parametrize("module", ["pytest_moqt.cli", "pytest_moqt.catalog", "pytest_moqt"])
+@pytest.mark.parametrize(
+    "module", ["pytest_moqt.cli", "pytest_moqt.catalog", "pytest_moqt", "pytest_moqt.lint.command"]
+)
 def test_command_starts_without_pytest_and_aioquic(module: str) -> None:
     """Help, lists and unknown names are answered before anything heavy is imported."""
     script = (
