@@ -2,7 +2,9 @@
 #   make demo    set up, then judge the embedded relay: TAP on standard output, exit 0
 #   make test    set up, then run every test of the project
 #   make check   set up, then lint and types
+#   make fuzz    set up, then a minute of made-up bytes for all that reads a peer's
 #   make peers   set up two relays that others wrote, where a Python 3.12 or 3.13 is found
+#   make plugins set up pytest plugins that others wrote, beside the venv
 
 # Each is the first that really runs: a version manager may leave commands on the PATH that do not.
 runs = for p in $(1); do "$$p" -c 'import sys; sys.exit(not $(2))' 2>/dev/null && { command -v "$$p"; break; }; done
@@ -10,10 +12,12 @@ PYTHON ?= $(shell $(call runs,python3.11 python3 python3.12 python3.13 python,sy
 PEERS_PYTHON ?= $(shell $(call runs,python3.13 python3.12 $$(ls -d "$$(pyenv root 2>/dev/null)"/versions/3.1[23].*/bin/python 2>/dev/null),(3, 12) <= sys.version_info < (3, 14)))
 VENV ?= .venv
 PEERS ?= .venv-peers
+PLUGINS ?= .venv-plugins
 BIN := $(VENV)/bin
+BESIDE := --quiet --disable-pip-version-check --no-deps --only-binary :all:
 ARGS ?=
 
-.PHONY: demo test check peers clean
+.PHONY: demo test check fuzz peers plugins clean
 
 # A venv counts as made only when the stamp at its end is there: a broken attempt is made again from nothing.
 # Progress goes to standard error, since demo's standard output is TAP and nothing else.
@@ -37,6 +41,10 @@ check: $(VENV)/.installed
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
 
+# Of the same option twice the last one counts: make fuzz ARGS="--seconds 600 --target session".
+fuzz: $(VENV)/.installed
+	"$(BIN)/python" -m tests.fuzz --seconds 60 $(ARGS)
+
 $(PEERS)/.installed: tests/peers/requirements.txt
 	@test -n "$(PEERS_PYTHON)" || { echo "no Python 3.12 or 3.13 here: the outside relays cannot be installed" >&2; exit 1; }
 	@rm -rf "$(PEERS)"
@@ -46,5 +54,14 @@ $(PEERS)/.installed: tests/peers/requirements.txt
 
 peers: $(PEERS)/.installed
 
+# Folders and no venv: the tests put one on the PYTHONPATH of the runs under test, and of nothing else.
+$(PLUGINS)/.installed: tests/odd_places/requirements.txt tests/odd_places/requirements-tap.txt | $(VENV)/.installed
+	@rm -rf "$(PLUGINS)"
+	@"$(BIN)/python" -m pip install $(BESIDE) --target "$(PLUGINS)/most" -r tests/odd_places/requirements.txt >&2
+	@"$(BIN)/python" -m pip install $(BESIDE) --target "$(PLUGINS)/tap" -r tests/odd_places/requirements-tap.txt >&2
+	@touch "$@"
+
+plugins: $(PLUGINS)/.installed
+
 clean:
-	rm -rf "$(VENV)" "$(PEERS)" build dist *.egg-info
+	rm -rf "$(VENV)" "$(PEERS)" "$(PLUGINS)" build dist *.egg-info

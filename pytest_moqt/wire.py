@@ -22,7 +22,7 @@ from pytest_moqt.protocol.errors import LocalProtocolError, NeedMoreData, Remote
 from pytest_moqt.protocol.framing import Frame, decode_body, encode_by, pull_frame
 from pytest_moqt.protocol.layouts import Layout, Sender, layout_of_message, layout_of_type, layouts_of
 from pytest_moqt.protocol.messages import Message
-from pytest_moqt.protocol.notation import NotationError, from_json, to_json
+from pytest_moqt.protocol.notation import NotationError, from_json, to_json, value_to_json
 from pytest_moqt.protocol.objects import (
     DataStreamDecoder,
     FetchEncoder,
@@ -37,7 +37,10 @@ from pytest_moqt.protocol.objects import (
     decode_datagram,
     encode_datagram,
 )
+from pytest_moqt.tap import printable
 
+SENTENCE = 2000
+"Characters of one complaint: it may name all that can stand where something else did."
 STREAMS = ("control", "request", "subgroup", "fetch", "datagram")
 EXIT_OK, EXIT_MALFORMED, EXIT_USAGE = 0, 1, 2
 SHOWN = 24
@@ -72,6 +75,17 @@ class Stopped(Exception):
         super().__init__(message)
         self.offset = offset
         self.rows = list(rows)
+
+
+def as_text(value: Any, indent: int | None = None) -> str:
+    """A value as JSON; a peer's character that does not print, or has no UTF-8, is an escape in it."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1]
+        for character in text
+    )
 
 
 def read_control(data: bytes, row: Draft, senders: Sequence[Sender]) -> Iterator[Item]:
@@ -109,10 +123,14 @@ def _message(data: bytes, start: int, frame: Frame, row: Draft, senders: Sequenc
     if layout is None:
         raise Stopped(f"{row.name} defines no message of type {frame.type:#x}", start, rows)
     trace: list[tuple[Any, int, int]] = []
+    read: dict[str, Any] = {}
     try:
-        message = decode_body(frame.body, layout, row, trace)
+        message = decode_body(frame.body, layout, row, trace, read)
     except RemoteProtocolError as error:
-        rows += [Row(body_at + at, frame.body[at:end], field.name, "") for field, at, end in trace]
+        rows += [
+            Row(body_at + at, frame.body[at:end], field.name, _said_alone(read, field))
+            for field, at, end in trace
+        ]
         raise Stopped(str(error), body_at + (error.offset or 0), rows) from None
     rows += [
         Row(body_at + at, frame.body[at:end], field.name, _said(message, field)) for field, at, end in trace
@@ -125,9 +143,15 @@ def _said(message: Message, field: Any) -> str:
     whole = to_json(message)
     if hasattr(field, "key"):
         value = getattr(message, field.into).get(field.key, field.default)
-        return json.dumps(to_json(value), ensure_ascii=False)
-    said = [json.dumps(whole.get(name), ensure_ascii=False) for name in field.attributes]
+        return as_text(to_json(value))
+    said = [as_text(whole.get(name)) for name in field.attributes]
     return " ".join(said)
+
+
+def _said_alone(read: dict[str, Any], field: Any) -> str:
+    """What a field of a message says of which others cannot be read."""
+    said = [value_to_json(name, read[name]) for name in field.attributes if name in read]
+    return " ".join(as_text(value) for value in said)
 
 
 def read_stream(data: bytes, row: Draft) -> Iterator[Item]:
@@ -148,15 +172,13 @@ def read_stream(data: bytes, row: Draft) -> Iterator[Item]:
         for item in items:
             said = to_json(item)
             octets = data[begun : decoder.consumed]
-            text = ", ".join(
-                f"{name}={json.dumps(value)}" for name, value in said.items() if name != "message"
-            )
+            text = ", ".join(f"{name}={as_text(value)}" for name, value in said.items() if name != "message")
             yield Item({"offset": begun, "fields": said}, [Row(begun, octets, said["message"], text)])
             begun = decoder.consumed
 
 
 def _row_of(said: dict[str, Any], offset: int, octets: bytes) -> Row:
-    fields = [f"{name}={json.dumps(value)}" for name, value in said.items() if name != "message"]
+    fields = [f"{name}={as_text(value)}" for name, value in said.items() if name != "message"]
     return Row(offset, octets, said["message"], ", ".join(fields))
 
 
@@ -299,7 +321,7 @@ def _decode(arguments: argparse.Namespace, row: Draft) -> int:
         if not arguments.json:
             _print_rows(stop.rows)
     if arguments.json:
-        print(json.dumps(read, indent=2, ensure_ascii=False))
+        print(as_text(read, indent=2))
     if stopped is None:
         return EXIT_OK
     print(f"moq-test-client decode: stopped at offset {stopped.offset}: {stopped}", file=sys.stderr)
@@ -319,11 +341,15 @@ def _encode(arguments: argparse.Namespace, row: Draft) -> int:
         where = f"line {error.lineno}, column {error.colno}"
         print(f"moq-test-client encode: no JSON: {error.msg} at {where}", file=sys.stderr)
         return EXIT_MALFORMED
+    except (RecursionError, ValueError):
+        # Lists in lists without end, or a number of thousands of digits.
+        print("moq-test-client encode: no JSON of a message: too deep, or a number too long", file=sys.stderr)
+        return EXIT_MALFORMED
     sender = Sender(arguments.sender) if arguments.sender else Sender.CLIENT
     try:
         for piece in write(values if isinstance(values, list) else [values], row, sender):
             print(piece.hex())
     except (NotationError, LocalProtocolError) as error:
-        print(f"moq-test-client encode: {error}", file=sys.stderr)
+        print(f"moq-test-client encode: {printable(str(error), SENTENCE)}", file=sys.stderr)
         return EXIT_MALFORMED
     return EXIT_OK

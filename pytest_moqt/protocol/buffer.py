@@ -63,11 +63,22 @@ class Reader:
         Raises:
             ProtocolViolation: The length is above `limit`; said before the bytes are awaited.
         """
+        return self.take(self._length(limit, what))
+
+    def block(self, limit: int | None = None, what: str = "a value") -> Reader:
+        """The same, as a reader over those bytes alone, whose offsets are this one's.
+
+        Raises:
+            ProtocolViolation: As `octets`.
+        """
+        return self.within(self._length(limit, what))
+
+    def _length(self, limit: int | None, what: str) -> int:
         start = self.offset
         length = self.vint()
         if limit is not None and length > limit:
             raise ProtocolViolation(f"{what} of {length} bytes, at most {limit} are allowed", offset=start)
-        return self.take(length)
+        return length
 
     def rest(self) -> bytes:
         """All that is left."""

@@ -26,7 +26,10 @@ class RemoteProtocolError(MoqtError):
         offset: How many bytes of the message or stream had been read when it showed, if known.
         fault: What kind of thing it is: `malformed` (bytes that no message can have), `data` (the same,
             of an object) or `wrong-message` (a message that may not come here).
-        octets: The bytes in question, if known.
+        octets: The bytes in question, if known; `offset` counts from their beginning.
+        stream: What kind of stream they are of, in the words of the `decode` command: `control`, `subgroup`,
+            `fetch` or `datagram`.
+        left_out: Bytes of a data stream behind its header that are not among `octets`: they could be read.
     """
 
     code: ClassVar[SessionError] = SessionError.PROTOCOL_VIOLATION
@@ -36,11 +39,14 @@ class RemoteProtocolError(MoqtError):
         self.offset = offset
         self.fault = "wrong-message"
         self.octets = b""
+        self.stream = "control"
+        self.left_out = 0
 
-    def marked(self, fault: str, octets: bytes) -> RemoteProtocolError:
+    def marked(self, fault: str, octets: bytes, stream: str = "control") -> RemoteProtocolError:
         """The same error, saying what kind of thing it is and of which bytes."""
         self.fault = fault
         self.octets = octets
+        self.stream = stream
         return self
 
 

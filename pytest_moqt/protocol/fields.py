@@ -146,7 +146,10 @@ def text(what: str, limit: int) -> Codec[str]:
     """A length and UTF-8; what is not UTF-8 survives as lone surrogates, so that nothing is lost."""
 
     def push(writer: Writer, value: str, _: Draft) -> None:
-        data = value.encode("utf-8", "surrogateescape")
+        try:
+            data = value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise LocalProtocolError(f"{what} with a lone surrogate has no UTF-8: {value!a}") from None
         if len(data) > limit:
             raise LocalProtocolError(f"{what} of {len(data)} bytes, at most {limit} are allowed")
         writer.octets(data)
@@ -177,7 +180,7 @@ def sized(
 
     def pull(reader: Reader, draft: Draft) -> T:
         start = reader.offset
-        body = Reader(reader.octets(limit, what), reader.integers)
+        body = reader.block(limit, what)
         try:
             value = inner.pull(body, draft)
         except NeedMoreData:

@@ -69,29 +69,33 @@ class FrameBuffer:
     At most one frame is ever held back, so memory stays below its 65538 bytes and what one read brings.
     """
 
-    __slots__ = ("_data", "draft")
+    __slots__ = ("_data", "_taken", "draft")
 
     def __init__(self, draft: Draft, data: bytes = b"") -> None:
         self.draft = draft
         self._data = data
+        # Not cut off frame by frame: a read of many small ones would be copied once for each.
+        self._taken = 0
 
     def feed(self, data: bytes) -> None:
         """Add bytes as they come."""
-        self._data += data
+        self._data = self.pending + data
+        self._taken = 0
 
     @property
     def pending(self) -> bytes:
         """What has been fed and not been taken."""
-        return self._data
+        return self._data[self._taken :]
 
     def take(self) -> Frame | None:
         """The next whole frame; None until there is one."""
-        reader = Reader(self._data, self.draft.integers)
+        reader = Reader(self._data, self.draft.integers, self._taken)
         try:
             frame = pull_frame(reader)
         except NeedMoreData:
+            self.feed(b"")
             return None
-        self._data = self._data[reader.offset :]
+        self._taken = reader.offset
         return frame
 
 
@@ -119,7 +123,11 @@ def decode(frame: Frame, draft: Draft, sender: Sender) -> tuple[Message, Layout]
 
 
 def decode_body(
-    body: bytes, layout: Layout, draft: Draft, trace: list[tuple[Field, int, int]] | None = None
+    body: bytes,
+    layout: Layout,
+    draft: Draft,
+    trace: list[tuple[Field, int, int]] | None = None,
+    read: dict[str, Any] | None = None,
 ) -> Message:
     """Read a body by a row (see `decode`).
 
@@ -128,9 +136,10 @@ def decode_body(
         layout: The row.
         draft: The draft spoken.
         trace: Given: where each field stood, up to one that cannot be read, is appended to it.
+        read: Given: what they said is put into it, by attribute.
     """
     reader = Reader(body, draft.integers)
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {} if read is None else read
     for field in layout.fields:
         start = reader.offset
         try:

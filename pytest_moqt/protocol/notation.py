@@ -55,11 +55,7 @@ def to_json(value: Any) -> Any:
     """A message, an object or a value inside as what `json.dumps` takes."""
     if isinstance(value, Record):
         said = {name: getattr(value, name) for name in value._names}
-        fields = {
-            name: _pairs_to_json(item, _KEYS[name]) if isinstance(item, KeyValues) else to_json(item)
-            for name, item in said.items()
-            if _says(value, name, item)
-        }
+        fields = {name: value_to_json(name, item) for name, item in said.items() if _says(value, name, item)}
         kind = type(value).__name__
         return {"message": kind, **fields} if kind in KINDS else fields
     if isinstance(value, bytes):
@@ -71,6 +67,11 @@ def to_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return [to_json(item) for item in value]
     return value
+
+
+def value_to_json(name: str, value: Any) -> Any:
+    """A value of the field of that name, as it stands in the JSON of its message."""
+    return _pairs_to_json(value, _KEYS[name]) if isinstance(value, KeyValues) else to_json(value)
 
 
 def _says(record: Record, name: str, value: Any) -> bool:
@@ -89,9 +90,9 @@ def _bytes_to_json(value: bytes) -> str:
 def _pairs_to_json(pairs: KeyValues[Any, Any], keys: type[Enum]) -> dict[str, Any]:
     names = {member.value: name for name, member in keys.__members__.items()}
     said: dict[str, Any] = {}
-    for key in pairs:
+    for key, values in pairs.grouped().items():
         name = names.get(key) or f"{key:#x}"
-        every = [to_json(value) for value in pairs.all(key)]
+        every = [to_json(value) for value in values]
         said[name] = every[0] if len(every) == 1 else every
     return said
 

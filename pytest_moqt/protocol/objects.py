@@ -20,7 +20,13 @@ from typing import Any
 
 from pytest_moqt.protocol.buffer import Reader, Writer, counted
 from pytest_moqt.protocol.drafts import Draft, FetchCoding
-from pytest_moqt.protocol.errors import LocalProtocolError, MoqtError, NeedMoreData, ProtocolViolation
+from pytest_moqt.protocol.errors import (
+    LocalProtocolError,
+    MoqtError,
+    NeedMoreData,
+    ProtocolViolation,
+    RemoteProtocolError,
+)
 from pytest_moqt.protocol.fields import PROPERTIES
 from pytest_moqt.protocol.parameters import Properties
 from pytest_moqt.protocol.record import Record
@@ -57,8 +63,12 @@ _F_PRIORITY = 0x10
 _F_PROPERTIES = 0x20
 _F_DATAGRAM = 0x40
 
+BEGINNING = 1024
+"First bytes of a stream that are kept for reports."
 MAX_OBJECT_SIZE = 16 * 1024 * 1024
 "Bytes of one payload that a decoder takes by default; far above what a test sends."
+MAX_PROPERTIES_SIZE = 256 * 1024
+"Bytes of one properties block that a decoder takes: a pair may have two, and is a hundred in memory."
 _MAX_ID = (1 << 64) - 1
 
 _NO_PROPERTIES: Properties = KeyValues()
@@ -196,6 +206,12 @@ class DataStreamDecoder:
         self.max_object_size = max_object_size
         self.consumed = 0
         "Bytes of the stream that were understood so far."
+        self.completed: list[StreamItem] = []
+        "What the last `feed` completed, before an error too."
+        self.beginning = b""
+        "The first bytes of the stream, BEGINNING at most."
+        self.head = b""
+        "The header's bytes, once it came."
         self._descending = descending
         self._is_descending = False
         self._chunks: list[bytes] = []
@@ -204,6 +220,11 @@ class DataStreamDecoder:
         self._object: int | None = None
         self._fetched: FetchObject | None = None
         self._place: tuple[int, int] | None = None
+
+    @property
+    def pending(self) -> bytes:
+        """What was fed and not understood yet, or could not be: what follows the `consumed` bytes."""
+        return b"".join(self._chunks)
 
     def feed(self, data: bytes, fin: bool = False) -> list[StreamItem]:
         """Take the next bytes.
@@ -215,17 +236,22 @@ class DataStreamDecoder:
             RemoteProtocolError: The draft does not allow it, or the stream ends inside an item.
             ObjectTooLarge: A payload is longer than `max_object_size`.
         """
+        items = self.completed = []
         if isinstance(self.header, Padding):
             self.consumed += len(data)
-            return []
+            return items
+        if len(self.beginning) < BEGINNING:
+            self.beginning += data[: BEGINNING - len(self.beginning)]
         self._chunks.append(data)
         self._size += len(data)
-        items: list[StreamItem] = []
         if self._size >= self._wanted:
             reader = Reader(b"".join(self._chunks), self.draft.integers)
-            self._take(reader, items)
-            self.consumed += reader.offset
-            self._chunks = [reader.rest()]
+            try:
+                self._take(reader, items)
+            finally:
+                # After an error too: what it is about is then what is pending, however it was cut.
+                self.consumed += reader.offset
+                self._chunks = [reader.rest()]
             self._wanted = max(self._wanted - self._size, 0)
             self._size = len(self._chunks[0])
             self._wanted += self._size
@@ -254,11 +280,15 @@ class DataStreamDecoder:
             except NeedMoreData:
                 reader.offset = start
                 return
+            except MoqtError:
+                reader.offset = start
+                raise
             items.append(item)
             if isinstance(item, Padding):
                 reader.rest()
 
     def _pull_header(self, reader: Reader) -> StreamHeader:
+        start = self.consumed + reader.offset
         number = reader.vint()
         if is_subgroup_type(number, self.draft):
             self.header = pull_subgroup_header(reader, number)
@@ -268,24 +298,34 @@ class DataStreamDecoder:
         elif number == PADDING_STREAM and self.draft.padding:
             self.header = Padding()
         else:
-            raise ProtocolViolation(f"{self.draft.name} has no unidirectional stream of type {number:#x}")
+            raise ProtocolViolation(
+                f"{self.draft.name} has no unidirectional stream of type {number:#x}", offset=start
+            )
+        self.head = reader.data[start : reader.offset]
         return self.header
 
     def _pull_properties(self, reader: Reader) -> Properties:
         start = reader.offset
-        self._check_size(reader.vint(), "a properties block")
+        limit = min(self.max_object_size, MAX_PROPERTIES_SIZE)
+        self._await(reader, reader.vint(), limit, "a properties block")
         reader.offset = start
-        return PROPERTIES.pull(reader, self.draft)
+        try:
+            return PROPERTIES.pull(reader, self.draft)
+        except RemoteProtocolError as error:
+            if error.offset is not None:
+                error.offset += self.consumed
+            raise
 
-    def _check_size(self, length: int, what: str) -> None:
-        if length > self.max_object_size:
-            raise ObjectTooLarge(f"{what} of {length} bytes, at most {self.max_object_size} are taken here")
-
-    def _pull_payload(self, reader: Reader, length: int) -> bytes:
-        self._check_size(length, "an object")
+    def _await(self, reader: Reader, length: int, limit: int, what: str) -> None:
+        """Go on only when that many bytes are there; what is long is then read once, not with each packet."""
+        if length > limit:
+            raise ObjectTooLarge(f"{what} of {length} bytes, at most {limit} are taken here")
         if reader.remaining < length:
             self._wanted = self._size + length - reader.remaining
             raise NeedMoreData
+
+    def _pull_payload(self, reader: Reader, length: int) -> bytes:
+        self._await(reader, length, self.max_object_size, "an object")
         return reader.take(length)
 
     def _pull_subgroup_object(self, reader: Reader, header: SubgroupHeader) -> StreamObject:

@@ -65,6 +65,7 @@ from pytest_moqt.protocol.layouts import (
 )
 from pytest_moqt.protocol.objects import (
     DataStreamDecoder,
+    FetchHeader,
     FetchObject,
     FetchRangeEnd,
     ObjectDatagram,
@@ -100,7 +101,10 @@ from pytest_moqt.protocol.values import GroupOrder, KeyValues
 REQUEST_CREDIT = 100
 "MAX_REQUEST_ID that we grant, and by which we raise it (14-16): fifty requests of the peer."
 MAX_OPEN_REQUESTS = 4096
-"Requests of the peer that we keep; more is taken for an attack, EXCESSIVE_LOAD in the drafts' words."
+"""Requests of the peer that we keep; more is taken for an attack, EXCESSIVE_LOAD in the drafts' words.
+
+Where the draft has credit, no more is granted: a peer that keeps to it can do no wrong.
+"""
 
 MessageT = TypeVar("MessageT", bound=m.Message)
 Observer = Callable[[str, int | None, Frame, m.Message | None, Layout | None], None]
@@ -184,6 +188,7 @@ class Session:
         self._streams = stream_use(draft, transport, sender)
         self._next_id = 0 if sender is Sender.CLIENT else 1
         self._next_peer_id = 1 - self._next_id
+        self._peer_requests = 0
         self._peer_credit = 0
         self._our_credit = 0
         self._ids_in_order = not any(row.own_stream for row in layouts_of(draft))
@@ -296,6 +301,8 @@ class Session:
         layout = self._layout(message, sender=self._sender)
         if layout.stream & (Stream.FIRST | Stream.REPLY):
             raise LocalProtocolError(f"{layout.name} opens or answers a request: use request or reply")
+        if isinstance(message, m.RequestUpdate):
+            raise LocalProtocolError(f"{layout.name} takes a request id of its own: use update")
         stream_id = None if request is None else request.stream_id
         # GOAWAY on a request's stream is about that request without naming it (`message-goaway`).
         about = request if not isinstance(message, m.Goaway) else None
@@ -347,6 +354,12 @@ class Session:
         self._transport.send(stream_id, data)
         return stream_id, encoder
 
+    def refuse_stream(self, stream_id: int) -> None:
+        """Take no more of a data stream of the peer; what is still under way is dropped."""
+        if self._data.pop(stream_id, None) is not None:
+            self._refused.add(stream_id)
+            self._transport.stop(stream_id, 0)
+
     def send_datagram(self, datagram: ObjectDatagram) -> None:
         """Send one object in a datagram."""
         self._transport.send_datagram(encode_datagram(datagram, self.draft))
@@ -380,6 +393,12 @@ class Session:
     def close(self, code: int = 0, reason: str = "") -> None:
         """End the session; `SessionClosed` follows when the transport has done it."""
         self._transport.close(code, reason)
+
+    def unfinished(self) -> dict[int, bytes]:
+        """What came on each stream, by its id, that is no whole message, header or object yet."""
+        unfinished = {**self._undecided, **dict(self._streams.unfinished())}
+        unfinished.update((number, data.pending) for number, data in self._data.items() if data.pending)
+        return unfinished
 
     # ---- what the peer says ------------------------------------------------------------------------
 
@@ -435,14 +454,18 @@ class Session:
         is_data = self._streams.is_data(event)
         if is_data is None:
             if event.fin:
-                raise ProtocolViolation(f"stream {stream_id} ends before its type")
+                raise ProtocolViolation(f"stream {stream_id} ends before its type").marked("data", event.data)
             self._undecided[stream_id] = event.data
         elif is_data:
             self._data[stream_id] = DataStreamDecoder(self.draft, descending=self._is_descending)
             self._receive_objects(event)
         else:
             for arrival in self._streams.receive(event):
-                self._receive_frame(arrival)
+                try:
+                    self._receive_frame(arrival)
+                except RemoteProtocolError as error:
+                    error.octets = error.octets or arrival.frame.encode(self.draft)
+                    raise
             if event.fin:
                 self._receive_fin(stream_id)
 
@@ -466,7 +489,9 @@ class Session:
             self._observe("received", arrival.stream_id, arrival.frame, None, known)
             octets = arrival.frame.encode(self.draft)
             error.marked("malformed", octets)
-            if error.offset is not None:
+            if known is None:
+                error.offset = 0
+            elif error.offset is not None:
                 error.offset += len(octets) - len(arrival.frame.body)
             if known is None or not self._may_pass_over(known, arrival):
                 raise
@@ -536,6 +561,14 @@ class Session:
             raise ProtocolViolation("a second GOAWAY")
         if goaway.new_session_uri and self._peer is Sender.CLIENT:
             raise ProtocolViolation("a client's GOAWAY with a URI")
+        if goaway.request_id is not None:
+            if not arrival.on_control:
+                # "Present only when sent on the control stream" (`message-goaway`).
+                raise ProtocolViolation("GOAWAY on a request's stream with a Request ID")
+            if goaway.request_id % 2 != (self._sender is Sender.SERVER):
+                raise InvalidRequestId(
+                    f"GOAWAY names request {goaway.request_id}, which is none of the {self._sender.value}'s"
+                )
         self._goaways.add(arrival.stream_id)
         self._events.append(GoawayReceived(goaway, arrival.request))
 
@@ -550,7 +583,8 @@ class Session:
     def _receive_request(self, message: Any, arrival: Arrival) -> None:
         number: int = message.request_id
         self._check_peer_id(number)
-        if len(self.requests) >= MAX_OPEN_REQUESTS:
+        self._peer_requests += 1
+        if self._peer_requests > MAX_OPEN_REQUESTS:
             raise TooManyRequests(f"more than {MAX_OPEN_REQUESTS} requests in one session")
         request = RequestState(
             number,
@@ -579,8 +613,11 @@ class Session:
         self._next_peer_id = max(self._next_peer_id, number + 2)
 
     def _replenish(self, number: int) -> None:
-        if self.draft.request_id_credit and number * 2 >= self._peer_credit:
-            self.send(None, m.MaxRequestId(self._peer_credit + REQUEST_CREDIT))
+        if not self.draft.request_id_credit or number * 2 < self._peer_credit:
+            return
+        maximum = min(self._peer_credit + REQUEST_CREDIT, 2 * MAX_OPEN_REQUESTS)
+        if maximum > self._peer_credit:
+            self.send(None, m.MaxRequestId(maximum))
 
     def _receive_reply(self, message: Any, layout: Layout, arrival: Arrival) -> None:
         request = arrival.request
@@ -724,33 +761,47 @@ class Session:
         try:
             datagram = decode_datagram(data, self.draft)
         except RemoteProtocolError as error:
-            raise error.marked("data", data) from None
+            raise error.marked("data", data, "datagram") from None
         if isinstance(datagram, ObjectDatagram):
             self._events.append(DatagramReceived(datagram))
 
     def _receive_objects(self, event: StreamData) -> None:
         stream_id = event.stream_id
         decoder = self._data[stream_id]
+        too_large = False
         try:
-            items = decoder.feed(event.data, event.fin)
+            decoder.feed(event.data, event.fin)
         except ObjectTooLarge:
-            del self._data[stream_id]
-            self._refused.add(stream_id)
-            self._transport.stop(stream_id, 0)
+            too_large = True
+        except RemoteProtocolError as error:
+            kind = "fetch" if isinstance(decoder.header, FetchHeader) else "subgroup"
+            octets = decoder.beginning
+            if decoder.consumed + len(decoder.pending) > len(octets):
+                # Too long: the header, and what cannot be understood.
+                octets = decoder.head + decoder.pending
+                error.left_out = decoder.consumed - len(decoder.head)
+                if error.offset is not None:
+                    error.offset -= error.left_out
+            raise error.marked("data", octets, kind) from None
+        finally:
+            # Before an error too: objects that came whole came, however the stream goes on.
+            self._report_items(stream_id, decoder)
+        if too_large:
+            self.refuse_stream(stream_id)
             self._events.append(DataStreamReset(stream_id, decoder.header, None))
             return
-        except RemoteProtocolError as error:
-            raise error.marked("data", event.data) from None
-        for item in items:
+        if event.fin:
+            del self._data[stream_id]
+            if decoder.header is not None and not isinstance(decoder.header, Padding):
+                self._events.append(DataStreamEnded(stream_id, decoder.header))
+
+    def _report_items(self, stream_id: int, decoder: DataStreamDecoder) -> None:
+        for item in decoder.completed:
             if isinstance(item, (StreamObject, FetchObject, FetchRangeEnd)):
                 assert decoder.header is not None, "objects follow a header"
                 self._events.append(ObjectReceived(stream_id, decoder.header, item))
             elif not isinstance(item, Padding):
                 self._events.append(DataStreamOpened(stream_id, item))
-        if event.fin:
-            del self._data[stream_id]
-            if decoder.header is not None and not isinstance(decoder.header, Padding):
-                self._events.append(DataStreamEnded(stream_id, decoder.header))
 
     def _is_descending(self, request_id: int) -> bool:
         request = self.requests.get(request_id)

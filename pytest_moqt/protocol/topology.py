@@ -61,6 +61,9 @@ class StreamUse(Protocol):
     def is_control(self, stream_id: int) -> bool:
         """Whether a stream is a control stream of either end."""
 
+    def unfinished(self) -> Iterator[tuple[int, bytes]]:
+        """What came on each stream, by its id, that is no whole message yet."""
+
 
 class _Buffers:
     """The frames of many streams."""
@@ -81,11 +84,10 @@ class _Buffers:
                 raise ProtocolViolation(
                     f"stream {event.stream_id} ends {counted(len(pending))} into a message",
                     offset=len(pending),
-                )
+                ).marked("malformed", pending)
 
-    def pending(self, stream_id: int) -> bytes:
-        buffer = self._buffers.get(stream_id)
-        return buffer.pending if buffer else b""
+    def unfinished(self) -> Iterator[tuple[int, bytes]]:
+        return ((number, buffer.pending) for number, buffer in self._buffers.items() if buffer.pending)
 
 
 class SingleControlStream:
@@ -144,6 +146,10 @@ class SingleControlStream:
     def is_control(self, stream_id: int) -> bool:
         """The one both ends write on."""
         return stream_id == self._control
+
+    def unfinished(self) -> Iterator[tuple[int, bytes]]:
+        """Of the control stream and of requests' own."""
+        return self._buffers.unfinished()
 
 
 class RequestStreams:
@@ -216,6 +222,10 @@ class RequestStreams:
     def is_control(self, stream_id: int) -> bool:
         """Ours or the peer's."""
         return stream_id in (self._ours, self._peers)
+
+    def unfinished(self) -> Iterator[tuple[int, bytes]]:
+        """Of the peer's control stream and of requests' own."""
+        return self._buffers.unfinished()
 
 
 def stream_use(draft: Draft, transport: StreamTransport, sender: Sender) -> StreamUse:

@@ -119,12 +119,16 @@ class KeyValues(Mapping[K, V_co], Generic[K, V_co]):
     def __len__(self) -> int:
         return len({name for name, _ in self.pairs})
 
-    def _grouped(self) -> dict[K, tuple[V_co, ...]]:
-        return {key: self.all(key) for key in self}
+    def grouped(self) -> dict[K, tuple[V_co, ...]]:
+        """Every key with its values, in one pass: a peer's message may have tens of thousands of pairs."""
+        grouped: dict[K, list[V_co]] = {}
+        for key, value in self.pairs:
+            grouped.setdefault(key, []).append(value)
+        return {key: tuple(values) for key, values in grouped.items()}
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, KeyValues):
-            return self._grouped() == other._grouped()
+            return self.grouped() == other.grouped()
         if isinstance(other, Mapping):
             return self == KeyValues(other)
         return NotImplemented

@@ -146,7 +146,8 @@ def options(draft: Draft) -> st.SearchStrategy[KeyValues[int, Any]]:
     )
 
 
-def _value(draft: Draft, parameter: Parameter, kind: str) -> st.SearchStrategy[Any]:
+def parameter_values(draft: Draft, parameter: Parameter, kind: str) -> st.SearchStrategy[Any]:
+    """Values of a parameter that every draft allows; `kind` is its codec's."""
     if parameter is Parameter.GROUP_ORDER:
         return st.sampled_from(list(GroupOrder))
     if parameter is Parameter.FORWARD:
@@ -175,13 +176,13 @@ def parameters(draft: Draft, layout: Layout) -> st.SearchStrategy[KeyValues[Any,
             if other.key is Parameter.SUBSCRIPTION_FILTER:
                 fixed[other.key] = filters(draft, update=other.codec is UPDATE_RANGE)
             elif other.drop is None or (other.key is Parameter.GROUP_ORDER and other.default):
-                fixed[other.key] = _value(draft, other.key, "integer")
+                fixed[other.key] = parameter_values(draft, other.key, "integer")
             else:
-                absent[other.key] = _value(draft, other.key, "integer")
+                absent[other.key] = parameter_values(draft, other.key, "integer")
     repeated: list[Any] = []
     for row in PARAMETER_LAYOUTS:
         if draft.number in row.span and row.scope & field.scopes:
-            value = _value(draft, row.parameter, row.codec.kind)
+            value = parameter_values(draft, row.parameter, row.codec.kind)
             absent[row.parameter] = value
             if row.repeatable:
                 repeated.append(st.tuples(st.just(row.parameter), value))
@@ -343,7 +344,14 @@ def datagrams(draw: st.DrawFn, draft: Draft) -> ObjectDatagram:
     )
 
 
-# ---- damage ----------------------------------------------------------------------------------------
+# ---- pieces and damage --------------------------------------------------------------------------------
+
+
+@st.composite
+def cut(draw: st.DrawFn, data: bytes) -> list[bytes]:
+    """The same bytes in pieces, some of them empty."""
+    places = sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
+    return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
 
 
 @st.composite

@@ -5,6 +5,7 @@ A body is written in hex with the fault in it; its beginning is that of a vector
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,10 @@ from pytest_moqt.protocol.errors import (
 )
 from pytest_moqt.protocol.framing import Frame, decode, encode
 from pytest_moqt.protocol.layouts import Sender
+from pytest_moqt.protocol.messages import Goaway
+from pytest_moqt.protocol.notation import to_json
 from pytest_moqt.protocol.objects import (
+    MAX_PROPERTIES_SIZE,
     DataStreamDecoder,
     FetchEncoder,
     FetchObject,
@@ -550,3 +554,58 @@ def test_messages_are_values() -> None:
         m.Subscribe()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="Subscribe has no 'nonsense', or has it already"):
         m.Subscribe((b"a",), b"b", nonsense=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "body", "offset"),
+    [
+        # The fault is inside a value that has a length of its own: the filter's type, the token's, ...
+        (16, 0x03, "00" + TRACK + "01210105", len(bytes.fromhex("00" + TRACK)) + 3),
+        (18, 0x03, "00" + TRACK + "01210105", len(bytes.fromhex("00" + TRACK)) + 3),
+        (18, 0x06, "00" + NAMESPACE + "01030104", len(bytes.fromhex("00" + NAMESPACE)) + 3),
+        (16, 0x06, "00" + NAMESPACE + "01030104", len(bytes.fromhex("00" + NAMESPACE)) + 3),
+    ],
+)
+def test_offset_of_a_fault_in_a_value_counts_from_the_body(
+    number: int, code: int, body: str, offset: int
+) -> None:
+    """A report shows the byte at fault, also where it is deep inside."""
+    with pytest.raises(RemoteProtocolError) as caught:
+        decode(Frame(code, bytes.fromhex(body)), draft(number), Sender.SERVER)
+
+    assert caught.value.offset == offset
+
+
+@pytest.mark.parametrize("draft_row", ALL)
+def test_text_that_has_no_utf8_is_our_error(draft_row: Draft) -> None:
+    """A lone surrogate that stands for no byte cannot be sent."""
+    goaway = Goaway("\ud800", 0, 1)
+
+    with pytest.raises(LocalProtocolError, match="a URI with a lone surrogate has no UTF-8"):
+        encode(goaway, draft_row, sender=Sender.SERVER)
+
+
+@pytest.mark.parametrize("draft_row", ALL)
+def test_a_properties_block_has_a_limit_of_ours(draft_row: Draft) -> None:
+    """A block of tiny pairs is forty times as large in memory; it is refused before it comes."""
+    header = SubgroupEncoder(SubgroupHeader(0, 0, has_properties=True), draft_row).header()
+
+    DataStreamDecoder(draft_row).feed(header + b"\x00" + draft_row.integers.encode(MAX_PROPERTIES_SIZE))
+    with pytest.raises(ObjectTooLarge, match="a properties block of 262145 bytes, at most 262144"):
+        DataStreamDecoder(draft_row).feed(
+            header + b"\x00" + draft_row.integers.encode(MAX_PROPERTIES_SIZE + 1)
+        )
+
+
+def test_collections_of_many_keys_are_compared_and_told_in_time() -> None:
+    """A peer's message may have thirty thousand pairs; each is looked at once, not once for each other."""
+    options = bytes([0x10, 0x00]) + b"\x02\x00" * 32000
+    setup, _ = decode(Frame(0x2F00, options), draft(18), Sender.SERVER)
+    began = time.process_time()
+
+    again, _ = decode(Frame(0x2F00, options), draft(18), Sender.SERVER)
+    assert again == setup
+    assert len(to_json(setup)["options"]) == 32001
+
+    # Quadratic, it is above ten.
+    assert time.process_time() - began < 5

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from fake_transport import FakeTransport
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import (
     PROFILE,
     ROW_IDS,
     ROWS,
+    cut,
     damaged,
     datagrams,
     fetches,
+    integers,
     messages,
+    options,
+    parameter_values,
     properties,
     subgroups,
 )
@@ -29,8 +35,9 @@ from pytest_moqt.protocol.errors import (
     ProtocolViolation,
     RemoteProtocolError,
 )
-from pytest_moqt.protocol.framing import Frame, FrameBuffer, decode, encode_by
-from pytest_moqt.protocol.layouts import Layout, Sender
+from pytest_moqt.protocol.framing import Frame, FrameBuffer, decode, encode_by, pull_frame
+from pytest_moqt.protocol.layouts import Layout, Sender, layout_of_message, layouts_of
+from pytest_moqt.protocol.notation import from_json, to_json
 from pytest_moqt.protocol.objects import (
     DataStreamDecoder,
     FetchEncoder,
@@ -43,10 +50,9 @@ from pytest_moqt.protocol.objects import (
     decode_datagram,
     encode_datagram,
 )
-from pytest_moqt.protocol.session import Session
-from pytest_moqt.protocol.transport import DatagramData, StopSending, StreamData, StreamReset
+from pytest_moqt.protocol.parameter_layouts import PARAMETER_LAYOUTS, ParameterLayout, ParametersField
+from pytest_moqt.protocol.values import KeyValues
 from pytest_moqt.protocol.varint import QUIC_VARINT, VI64, VI64_17, IntegerCoding
-from pytest_moqt.protocol.webtransport import CapsuleError, CapsuleReader
 
 DRAFT_ROWS = [pytest.param(draft, id=draft.name) for draft in DRAFTS.values()]
 CODINGS = [pytest.param(coding, id=coding.name) for coding in (QUIC_VARINT, VI64_17, VI64)]
@@ -74,6 +80,21 @@ def test_integer_survives_in_every_length(coding: IntegerCoding, data: st.DataOb
     for end in range(length):
         with pytest.raises(NeedMoreData):
             coding.decode(written[:end])
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@settings(PROFILE, max_examples=60)
+@given(octets=st.binary(max_size=12))
+def test_any_bytes_are_an_integer_too_few_or_refused(coding: IntegerCoding, octets: bytes) -> None:
+    """Nothing else can come of them, and an integer that was read is what was written."""
+    try:
+        value, end = coding.decode(octets)
+    except NeedMoreData:
+        assert not octets or len(octets) < coding.size_of(octets[0])
+    except ProtocolViolation:
+        assert coding.size_of(octets[0]) == 0
+    else:
+        assert coding.encode(value, end) == octets[:end]
 
 
 @pytest.mark.parametrize("coding", CODINGS)
@@ -128,6 +149,108 @@ def test_message_survives_the_wire(draft: Draft, layout: Layout, data: st.DataOb
     assert taken == [frame]
     assert _decode(frame, draft, layout) == message
     assert encode_by(_decode(frame, draft, layout), layout, draft) == frame
+
+
+@pytest.mark.parametrize(("draft", "layout"), ROWS, ids=ROW_IDS)
+@settings(PROFILE, max_examples=4)
+@given(data=st.data())
+def test_every_prefix_of_a_message_needs_more(draft: Draft, layout: Layout, data: st.DataObject) -> None:
+    """A message that is not whole is neither read nor refused, and the place in it is kept."""
+    written = encode_by(data.draw(messages(draft, layout)), layout, draft).encode(draft)
+
+    for end in range(len(written)):
+        reader = Reader(b"\x07" + written[:end], draft.integers, 1)
+        with pytest.raises(NeedMoreData):
+            pull_frame(reader)
+        assert reader.offset == 1
+
+    # What would be behind it does not count: neither for a reader that ends before.
+    reader = Reader(written, draft.integers, 0, len(written) - 1)
+    with pytest.raises(NeedMoreData):
+        pull_frame(reader)
+
+
+PARAMETER_PLACES = [
+    pytest.param(draft, layout, row, id=f"{draft.number}-{layout.name}-{row.parameter}")
+    for draft, layout in ROWS
+    for field in layout.fields
+    if isinstance(field, ParametersField)
+    for row in PARAMETER_LAYOUTS
+    if draft.number in row.span and row.scope & field.scopes
+]
+
+
+@pytest.mark.parametrize(("draft", "layout", "row"), PARAMETER_PLACES)
+@settings(PROFILE, max_examples=6)
+@given(data=st.data())
+def test_parameter_survives_in_every_message_that_has_it(
+    draft: Draft, layout: Layout, row: ParameterLayout, data: st.DataObject
+) -> None:
+    """Beside any others, alone or, where it may, several times."""
+    message: Any = data.draw(messages(draft, layout))
+    values = st.lists(
+        parameter_values(draft, row.parameter, row.codec.kind),
+        min_size=1,
+        max_size=3 if row.repeatable else 1,
+    )
+    given = [(row.parameter, value) for value in data.draw(values)]
+    others = [pair for pair in message.parameters.pairs if pair[0] != row.parameter]
+    message = dataclasses.replace(message, parameters=KeyValues([*others, *given]))
+
+    read = _decode(encode_by(message, layout, draft), draft, layout)
+
+    assert read == message
+    assert read.parameters.all(row.parameter) == tuple(value for _, value in given)
+
+
+@pytest.mark.parametrize("sender", Sender)
+@pytest.mark.parametrize("draft", DRAFT_ROWS)
+@settings(PROFILE, max_examples=40)
+@given(data=st.data())
+def test_setup_options_survive(draft: Draft, sender: Sender, data: st.DataObject) -> None:
+    """Known and unknown options, from either end, in the order of the draft."""
+    given = data.draw(options(draft))
+    layout = layout_of_message(draft, m.Setup, sender=sender)
+    setup = m.Setup(given, () if draft.version_code is None else (draft.version_code,))
+
+    read, row = decode(encode_by(setup, layout, draft), draft, sender)
+
+    assert (read, row) == (setup, layout)
+
+
+@pytest.mark.parametrize("sender", Sender)
+@pytest.mark.parametrize("draft", DRAFT_ROWS)
+@settings(PROFILE, max_examples=150)
+@given(data=st.data())
+def test_any_type_and_body_are_a_message_or_refused(
+    draft: Draft, sender: Sender, data: st.DataObject
+) -> None:
+    """Whatever type is said, known or not; and a refusal says where in the body."""
+    known = st.sampled_from([row.code for row in layouts_of(draft)])
+    frame = Frame(data.draw(known | integers(draft)), data.draw(st.binary(max_size=40)))
+
+    refusal: RemoteProtocolError | None = None
+    try:
+        message, layout = decode(frame, draft, sender)
+    except RemoteProtocolError as error:
+        refusal = error
+
+    if refusal is not None:
+        assert refusal.offset is None or 0 <= refusal.offset <= len(frame.body)
+        return
+    assert isinstance(message, layout.message)
+    assert layout.code == frame.type
+    assert layout.sender in (None, sender)
+
+
+@pytest.mark.parametrize(("draft", "layout"), ROWS, ids=ROW_IDS)
+@PROFILE
+@given(data=st.data())
+def test_message_survives_json(draft: Draft, layout: Layout, data: st.DataObject) -> None:
+    """What `decode` prints of a message is the message again."""
+    message = data.draw(messages(draft, layout))
+
+    assert from_json(json.loads(json.dumps(to_json(message)))) == message
 
 
 @pytest.mark.parametrize(("draft", "layout"), ROWS, ids=ROW_IDS)
@@ -197,6 +320,29 @@ def test_any_bytes_make_frames_however_they_are_cut(draft: Draft, chunks: list[b
     assert pieces.pending == whole.pending
 
 
+class _Counted(bytes):
+    """Bytes that count how many of them are copied."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        self.copied += len(found) if isinstance(key, slice) else 0
+        return found
+
+
+@pytest.mark.parametrize("draft", DRAFT_ROWS)
+def test_a_frame_costs_the_same_however_many_come_at_once(draft: Draft) -> None:
+    """A read of many small frames, as a window full of them after a loss, is not copied once for each."""
+    data = _Counted(Frame(0, b"body").encode(draft) * 1000)
+    buffer = FrameBuffer(draft, data)
+
+    taken = sum(1 for _ in iter(buffer.take, None))
+
+    assert (taken, buffer.pending) == (1000, b"")
+    assert data.copied <= len(data)
+
+
 # ---- the data plane --------------------------------------------------------------------------------
 
 
@@ -213,23 +359,22 @@ def _write_fetch(draft: Draft, request_id: int, descending: bool, items: list[An
     return data
 
 
-def _by_byte(decoder: DataStreamDecoder, data: bytes) -> tuple[list[Any], str]:
-    """The items before the first error, and the error."""
+def _fed(decoder: DataStreamDecoder, pieces: Iterable[bytes]) -> tuple[list[Any], str]:
+    """The items before the end or the first error, and the error, of a stream that comes in these pieces."""
     items: list[Any] = []
+    *before, last = [*pieces] or [b""]
     try:
-        for byte in data:
-            items += decoder.feed(bytes([byte]))
-        items += decoder.feed(b"", fin=True)
+        for piece in before:
+            items += decoder.feed(piece)
+        items += decoder.feed(last, fin=True)
     except (RemoteProtocolError, ObjectTooLarge) as error:
-        return items, f"{type(error).__name__}: {error}"
+        at = getattr(error, "offset", None)
+        return items + decoder.completed, f"{type(error).__name__}: {error} at {at}"
     return items, ""
 
 
-def _at_once(decoder: DataStreamDecoder, data: bytes) -> tuple[list[Any], str]:
-    try:
-        return decoder.feed(data, fin=True), ""
-    except (RemoteProtocolError, ObjectTooLarge) as error:
-        return [], f"{type(error).__name__}: {error}"
+def _by_byte(decoder: DataStreamDecoder, data: bytes) -> tuple[list[Any], str]:
+    return _fed(decoder, [*(data[at : at + 1] for at in range(len(data))), b""])
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
@@ -261,27 +406,56 @@ def test_fetch_survives_the_wire(draft: Draft, data: st.DataObject) -> None:
     assert _by_byte(decoder(), written) == ([header, *read], "")
 
 
+def _stream(draft: Draft, data: st.DataObject) -> tuple[bytes, bool]:
+    """A valid data stream, and whether a fetch in it is in descending order."""
+    if data.draw(st.booleans()):
+        return _write_subgroup(draft, *data.draw(subgroups(draft))), False
+    descending, items = data.draw(fetches(draft))
+    return _write_fetch(draft, 7, descending, items), descending
+
+
+@pytest.mark.parametrize("draft", DRAFT_ROWS)
+@settings(PROFILE, max_examples=60)
+@given(data=st.data())
+def test_every_prefix_of_a_data_stream_needs_more(draft: Draft, data: st.DataObject) -> None:
+    """A stream that is cut off brings what was whole, and is at fault only if it ends inside an object."""
+    written, descending = _stream(draft, data)
+
+    def decoder() -> DataStreamDecoder:
+        return DataStreamDecoder(draft, descending=lambda _: descending)
+
+    whole = decoder().feed(written, fin=True)
+    for end in range(len(written)):
+        open_ended, ended = decoder(), decoder()
+        items = open_ended.feed(written[:end])
+        assert items == whole[: len(items)]
+        at_boundary = bool(items) and open_ended.consumed == end
+        assert _fed(ended, [written[:end]])[0] == items
+        assert (ended.consumed == end and bool(items)) == at_boundary
+        if at_boundary:
+            assert open_ended.feed(b"", fin=True) == []
+        else:
+            with pytest.raises(ProtocolViolation):
+                open_ended.feed(b"", fin=True)
+
+
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
 @settings(PROFILE, max_examples=60)
 @given(data=st.data())
 def test_damaged_data_stream_is_read_or_refused_alike_however_it_is_cut(
     draft: Draft, data: st.DataObject
 ) -> None:
-    """Any bytes of a data stream give objects or one error, the same whole or one byte at a time."""
-    descending, items = data.draw(fetches(draft))
-    valid = data.draw(
-        st.sampled_from(
-            [_write_subgroup(draft, *data.draw(subgroups(draft))), _write_fetch(draft, 7, descending, items)]
-        )
-    )
+    """Any bytes of a data stream give objects and at most one error, the same whatever they come in."""
+    valid, _ = _stream(draft, data)
     broken = data.draw(st.one_of(damaged(valid), st.binary(max_size=30)))
 
-    slow, slow_error = _by_byte(DataStreamDecoder(draft, max_object_size=16), broken)
-    whole, error = _at_once(DataStreamDecoder(draft, max_object_size=16), broken)
+    outcomes = [
+        _fed(DataStreamDecoder(draft, max_object_size=16), [broken]),
+        _by_byte(DataStreamDecoder(draft, max_object_size=16), broken),
+        _fed(DataStreamDecoder(draft, max_object_size=16), data.draw(cut(broken))),
+    ]
 
-    assert error == slow_error
-    if not error:
-        assert whole == slow
+    assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
@@ -294,6 +468,23 @@ def test_datagram_survives_the_wire(draft: Draft, data: st.DataObject) -> None:
     written = encode_datagram(item, draft)
 
     assert decode_datagram(written, draft) == item
+
+
+@pytest.mark.parametrize("draft", DRAFT_ROWS)
+@settings(PROFILE, max_examples=60)
+@given(data=st.data())
+def test_datagram_cut_off_is_another_or_refused(draft: Draft, data: st.DataObject) -> None:
+    """Nothing more comes of a datagram: inside its header it is refused, in its payload it is shorter."""
+    item = data.draw(datagrams(draft))
+    written = encode_datagram(item, draft)
+
+    for end in range(len(written)):
+        try:
+            shorter = decode_datagram(written[:end], draft)
+        except ProtocolViolation:
+            continue
+        assert isinstance(shorter, ObjectDatagram)
+        assert shorter == dataclasses.replace(item, payload=item.payload[: len(shorter.payload)])
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
@@ -327,76 +518,3 @@ def test_properties_of_an_object_keep_their_values(draft: Draft, data: st.DataOb
 
     assert isinstance(read, FetchObject)
     assert read.properties == given_properties
-
-
-# ---- capsules --------------------------------------------------------------------------------------
-
-
-@settings(PROFILE, max_examples=80)
-@given(
-    chunks=st.lists(
-        st.one_of(st.binary(max_size=9), st.just(b"\x68\x43\x04"), st.just(b"\x80\x00\x78\xae")), max_size=8
-    )
-)
-def test_any_bytes_make_capsules_however_they_are_cut(chunks: list[bytes]) -> None:
-    """Capsules, or the error, do not depend on how their bytes arrive."""
-    outcomes = []
-    for pieces in (chunks, [b"".join(chunks)]):
-        reader = CapsuleReader()
-        found: list[Any] = []
-        try:
-            for piece in pieces:
-                found += reader.feed(piece)
-            reader.end()
-        except CapsuleError as error:
-            outcomes.append(str(error))
-        else:
-            outcomes.append(str(found))
-
-    assert outcomes[0] == outcomes[1]
-
-
-# ---- sessions --------------------------------------------------------------------------------------
-
-
-def _event(draft: Draft) -> st.SearchStrategy[Any]:
-    rows = [layout for row, layout in ROWS if row is draft]
-    stream = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 9, 11])
-    frames = st.sampled_from(rows).flatmap(
-        lambda layout: messages(draft, layout).map(
-            lambda message: encode_by(message, layout, draft).encode(draft)
-        )
-    )
-    subgroup = subgroups(draft).map(lambda both: _write_subgroup(draft, *both))
-    some = st.one_of(frames, frames, subgroup, frames.flatmap(damaged), st.binary(max_size=12))
-    code = st.none() | st.integers(0, 9)
-    return st.one_of(
-        st.builds(StreamData, stream, some, st.booleans()),
-        st.builds(StreamData, stream, some),
-        st.builds(StreamReset, stream, code, st.just(0)),
-        st.builds(StopSending, stream, code, st.just(0)),
-        st.builds(
-            DatagramData, st.binary(max_size=9) | datagrams(draft).map(lambda d: encode_datagram(d, draft))
-        ),
-    )
-
-
-@pytest.mark.parametrize("sender", Sender)
-@pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=30)
-@given(data=st.data())
-def test_session_survives_any_peer(draft: Draft, sender: Sender, data: st.DataObject) -> None:
-    """Whatever arrives in whatever order, a session reports it or closes once, and never raises."""
-    transport = FakeTransport(sender)
-    session = Session(draft, transport, sender=sender, pass_over_requests=data.draw(st.booleans()))
-    if sender is Sender.CLIENT:
-        session.start()
-    events = data.draw(st.lists(_event(draft), max_size=6))
-
-    reported = [event for arrived in events for event in session.handle_event(arrived)]
-
-    assert len(transport.closed) <= 1
-    assert [type(event).__name__ for event in reported].count("SessionClosed") == len(transport.closed)
-    assert (session.closed is not None) == bool(transport.closed)
-    assert all(integer >= 0 for integer, _ in transport.closed)
-    assert Reader(b"", draft.integers).at_end

@@ -38,6 +38,7 @@ from pytest_moqt.protocol.events import (
 from pytest_moqt.protocol.framing import Frame, decode_body, encode, encode_by
 from pytest_moqt.protocol.layouts import Sender, defines, layout_of_message, reply_names
 from pytest_moqt.protocol.objects import (
+    MAX_OBJECT_SIZE,
     PADDING_DATAGRAM,
     PADDING_STREAM,
     FetchEncoder,
@@ -49,7 +50,7 @@ from pytest_moqt.protocol.objects import (
 )
 from pytest_moqt.protocol.parameters import Parameter, Property, SetupOption
 from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode, SessionError, StreamError
-from pytest_moqt.protocol.session import REQUEST_CREDIT, Session, State
+from pytest_moqt.protocol.session import MAX_OPEN_REQUESTS, REQUEST_CREDIT, Session, State
 from pytest_moqt.protocol.transport import (
     DatagramData,
     StopSending,
@@ -906,6 +907,26 @@ def test_peer_never_runs_out_of_credit(draft: Draft) -> None:
 
 
 @pytest.mark.parametrize("draft", WITH_CREDIT)
+def test_credit_ends_with_the_requests_that_are_kept(draft: Draft) -> None:
+    """No id is granted whose request would be refused: a peer within its credit does no wrong."""
+    pair = Pair(draft)
+    frames = [
+        encode(m.TrackStatus(NAMESPACE, TRACK, request_id=2 * number), draft, sender=Sender.CLIENT)
+        for number in range(MAX_OPEN_REQUESTS + 1)
+    ]
+    *allowed, beyond = [StreamData(0, frame.encode(draft)) for frame in frames]
+
+    reported = pair.deliver(pair.server, *allowed)
+
+    assert len(reported) == MAX_OPEN_REQUESTS
+    assert pair.server.closed is None
+    pair.settle()
+    assert pair.client.credit == 2 * MAX_OPEN_REQUESTS
+    pair.deliver(pair.server, beyond)
+    assert_closed(pair, pair.server, SessionError.TOO_MANY_REQUESTS, f"request id {2 * MAX_OPEN_REQUESTS}")
+
+
+@pytest.mark.parametrize("draft", WITH_CREDIT)
 def test_peer_says_that_it_is_blocked(draft: Draft) -> None:
     """REQUESTS_BLOCKED is reported (`message-requests-blocked`)."""
     pair = Pair(draft)
@@ -975,6 +996,27 @@ def test_goaway_moves_one_request(draft: Draft) -> None:
     assert pair.taken(pair.client) == [GoawayReceived(said, first), GoawayReceived(said, second)]
     pair.server.send(second_received, said)
     assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "a second GOAWAY")
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.goaway_on_requests))
+def test_goaway_names_a_request_of_its_receiver(draft: Draft) -> None:
+    """The Request ID has the receiver's parity, or the session ends with INVALID_REQUEST_ID."""
+    pair = Pair(draft)
+
+    pair.server.send(None, m.Goaway(timeout_ms=0, request_id=1))
+
+    assert_closed(pair, pair.client, SessionError.INVALID_REQUEST_ID, "names request 1, which is none")
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.goaway_on_requests))
+def test_goaway_about_a_request_names_none(draft: Draft) -> None:
+    """The Request ID is "present only when sent on the control stream" (`message-goaway`)."""
+    pair = Pair(draft)
+    _, received = granted(pair, m.PublishNamespace)
+
+    pair.server.send(received, m.Goaway(timeout_ms=0, request_id=0))
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "with a Request ID")
 
 
 # ---- objects ---------------------------------------------------------------------------------------
@@ -1139,6 +1181,23 @@ def test_object_too_large_for_us_is_refused_and_no_fault_of_the_peer(draft: Draf
     assert pair.taken(pair.client) == [DataStreamReset(stream_id, SUBGROUP, None)]
     assert pair.client.closed is None
     assert [stopped for stopped, _ in pair.transports[Sender.CLIENT].stops] == [stream_id]
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_we_may_refuse_a_subgroup(draft: Draft) -> None:
+    """A stream that is refused is stopped, once, and nothing more of it is reported (`data-streams`)."""
+    pair = Pair(draft)
+    stream_id, encoder = pair.server.open_subgroup(SUBGROUP)
+    pair.server.send_bytes(stream_id, encoder.object(StreamObject(0, b"abcd")))
+    pair.forget()
+
+    pair.client.refuse_stream(stream_id)
+    pair.client.refuse_stream(stream_id)
+    pair.server.send_bytes(stream_id, encoder.object(StreamObject(1, b"abcd")), fin=True)
+
+    assert pair.taken(pair.client) == []
+    assert pair.client.closed is None
+    assert pair.transports[Sender.CLIENT].stops == [(stream_id, 0)]
 
 
 @pytest.mark.parametrize("draft", ALL)
@@ -1373,3 +1432,45 @@ def test_an_answer_to_its_own_request_ends_the_session(draft: Draft) -> None:
     pair.settle()
 
     assert pair.server.closed == Close(SessionError.PROTOCOL_VIOLATION, by_peer=False)
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_an_update_is_no_later_message(draft: Draft) -> None:
+    """It takes a request id of its own, which only `update` gives."""
+    pair = Pair(draft)
+    request, _ = granted(pair, m.Subscribe)
+
+    with pytest.raises(LocalProtocolError, match="use update"):
+        pair.client.send(request, m.RequestUpdate(existing_request_id=request.id))
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_objects_before_a_fault_are_reported(draft: Draft) -> None:
+    """What came whole came, even in one piece with what ends the session (`message-object`)."""
+    pair = Pair(draft)
+    stream_id, encoder = pair.server.open_subgroup(SubgroupHeader(7, 0))
+    whole = pair.transports[Sender.SERVER].sent[stream_id] + encoder.object(StreamObject(0, b"x"))
+    unknown_status = encoder.object(StreamObject(1, b"", status=3))[:-1] + b"\x3f"
+
+    reported = pair.deliver(pair.client, StreamData(stream_id, whole + unknown_status))
+
+    assert [type(event) for event in reported] == [DataStreamOpened, ObjectReceived, SessionClosed]
+    assert pair.client.closed is not None
+    error = pair.client.closed.error
+    assert error is not None
+    assert error.offset is not None
+    assert error.octets[error.offset :] == b"\x3f"
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_objects_before_one_too_large_are_reported(draft: Draft) -> None:
+    """The stream is stopped for the large one, and what came before it came."""
+    pair = Pair(draft)
+    stream_id, encoder = pair.server.open_subgroup(SubgroupHeader(7, 0))
+    whole = pair.transports[Sender.SERVER].sent[stream_id] + encoder.object(StreamObject(0, b"x"))
+    huge = b"\x00" + draft.integers.encode(MAX_OBJECT_SIZE + 1)
+
+    reported = pair.deliver(pair.client, StreamData(stream_id, whole + huge))
+
+    assert [type(event) for event in reported] == [DataStreamOpened, ObjectReceived, DataStreamReset]
+    assert pair.client.closed is None
