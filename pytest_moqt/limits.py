@@ -65,11 +65,28 @@ class Limit:
         self.after_sending = after_sending
         self._sent = False
         self._deadline: float | None = None
+        self._cap: tuple[float, float, str] | None = None
         self._moved: asyncio.Event | None = None
+
+    def reset(self) -> None:
+        """Another attempt is to come."""
+        self._sent = False
+        self._deadline = None
+        if self._cap is not None:
+            self.cap(*self._cap[1:])
 
     def start(self) -> None:
         """The case begins now."""
         self._deadline = time.monotonic() + (CONNECT_SECONDS if self.after_sending else self.seconds)
+
+    def cap(self, seconds: float, whose: str) -> None:
+        """Let the time be up that many seconds from now, or from `reset`, at the latest.
+
+        Args:
+            seconds: The time.
+            whose: Who wants it so.
+        """
+        self._cap = time.monotonic() + seconds, seconds, whose
 
     def request_sent(self) -> None:
         """Our first request was sent now."""
@@ -90,16 +107,24 @@ class Limit:
     @property
     def remaining(self) -> float | None:
         """Seconds left; None before the start, negative after the end."""
-        return None if self._deadline is None else self._deadline - time.monotonic()
+        return None if self._end is None else self._end - time.monotonic()
 
     def exceeded(self, moment: float) -> bool:
         """Whether the time was up at `moment` (of `time.monotonic`)."""
-        return self._deadline is not None and moment > self._deadline
+        return self._end is not None and moment > self._end
+
+    @property
+    def _end(self) -> float | None:
+        if self._deadline is None or self._cap is None:
+            return self._deadline
+        return min(self._deadline, self._cap[0])
 
     def timeout(self, awaited: list[str], note: str = "") -> CaseTimeout:
         """The failure of a case whose time is up while it awaited these."""
         expected = "; ".join(awaited) or "the case to end"
-        if self.after_sending and not self._sent:
+        if self._cap is not None and self._end == self._cap[0]:
+            when = f"the {self._cap[1] * 1000:.0f} ms of {self._cap[2]}"
+        elif self.after_sending and not self._sent:
             when = f"{CONNECT_SECONDS * 1000:.0f} ms, before any request was sent"
         else:
             since = " after the first request" if self.after_sending else ""

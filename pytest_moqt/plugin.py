@@ -27,12 +27,19 @@ from pytest_moqt import catalog
 from pytest_moqt import options as run_options
 
 if TYPE_CHECKING:
+    from pytest_moqt.client.failures import CaseFailure
     from pytest_moqt.limits import Limit
     from pytest_moqt.reporter import Command, Reporter
     from pytest_moqt.target import RelayUnderTest, Target
 
 OURS = ("interop", "spec")
 "The marks of a test of a relay."
+JOURNAL = "MoQT journal"
+"The section of a report that has the journals."
+BYTES = ("octets", "offset", "reading", "decode")
+"What a report says of bytes at fault."
+MAX_EXPLAINED = 1000
+"Characters of a line in a section of a report."
 
 
 class RunningCase:
@@ -52,8 +59,15 @@ class RunningCase:
         marks = reversed(list(item.iter_markers("spec")))
         self.anchors = [str(anchor) for mark in marks for anchor in mark.args]
         self.limit: Limit = Limit(seconds, after_sending=self.after_sending)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what an earlier attempt left: there may be several, such as pytest-rerunfailures makes."""
+        self.limit.reset()
         self.relay: RelayUnderTest | None = None
         self.failed = False
+        self.compared: tuple[str, Any, Any] | None = None
+        "Operator and sides of the last comparison that failed in an assertion."
 
 
 CASE: pytest.StashKey[RunningCase] = pytest.StashKey()
@@ -62,6 +76,10 @@ OPTIONS: pytest.StashKey[run_options.RunOptions | None] = pytest.StashKey()
 DEADLINE: pytest.StashKey[float] = pytest.StashKey()
 "When the run's budget is used up, in seconds of `time.time`, which worker processes share."
 TAP_FD: pytest.StashKey[int] = pytest.StashKey()
+RUNNING: pytest.StashKey[RunningCase | None] = pytest.StashKey()
+"The test of ours that runs now, on the configuration."
+STOP: pytest.StashKey[str] = pytest.StashKey()
+"Why no other test is worth trying after this one, as its last attempt has it."
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -113,6 +131,13 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="Write TAP version 14 to stdout, and everything else to stderr.",
     )
     add(
+        "--wire",
+        action="store_true",
+        dest="moqt_wire",
+        help="Show what was said in each session, message by message, for every test of a relay and not only "
+        "for those that fail.",
+    )
+    add(
         "--subtests",
         action="store_true",
         dest="moqt_subtests",
@@ -143,6 +168,8 @@ def _stands_aside(config: pytest.Config) -> bool:
         "help",
         "version",
         "collectonly",
+        "setuponly",
+        "setupplan",
         "showfixtures",
         "show_fixtures_per_test",
         "markers",
@@ -161,14 +188,18 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     if (
         getattr(early_config.known_args_namespace, "moqt_tap14", False)
         and _command(early_config) is None
-        and not _is_worker(early_config)
-        and "PYTEST_XDIST_WORKER" not in os.environ
         and not _stands_aside(early_config)
     ):
         # Before pytest keeps its own copies of the descriptors: from here on, whatever writes to stdout
-        # (prints, other plugins, C code) writes to stderr, and only the report has stdout.
+        # (prints, other plugins, C code) writes to stderr, and only the report has stdout. A worker process
+        # of pytest-xdist does the same and no harm: it cannot be told from the others as early as this.
+        from pytest_moqt.stream import own_stdout
+
+        try:
+            early_config.stash[TAP_FD] = own_stdout()
+        except OSError:
+            raise pytest.UsageError("--tap14 writes to standard output, which is closed") from None
         sys.stdout.flush()
-        early_config.stash[TAP_FD] = os.dup(1)
         os.dup2(2, 1)
     return (yield)
 
@@ -198,6 +229,24 @@ def _options(config: pytest.Config) -> run_options.RunOptions | None:
         except run_options.OptionError as error:
             raise pytest.UsageError(str(error)) from None
     return config.stash[OPTIONS]
+
+
+def _require_means(config: pytest.Config) -> None:
+    """Refuse to run where no case could be judged.
+
+    Raises:
+        UsageError: Coroutine functions would not be run, or assertions not be made.
+    """
+    if sys.flags.optimize and config.option.assertmode == "plain":
+        raise pytest.UsageError(
+            "assertions are switched off, by python -O together with --assert=plain: a case could not fail"
+        )
+    plugin = sys.modules.get("pytest_asyncio.plugin")
+    if plugin is None or not config.pluginmanager.is_registered(plugin):
+        raise pytest.UsageError(
+            "tests of a relay need pytest-asyncio, which is switched off: by -p no:asyncio, or by "
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD, beside which -p pytest_asyncio.plugin switches it on"
+        )
 
 
 def _budget(config: pytest.Config) -> float | None:
@@ -230,6 +279,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if _given(config, "relay"):
         # What was asked for here is refused here; the environment may mean somebody else.
         _options(config)
+        _require_means(config)
     budget = _budget(config)
     if _is_worker(config):
         deadline = config.workerinput.get("moqt_deadline")  # type: ignore[attr-defined]
@@ -244,8 +294,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.args[:] = [_function_id(arg) for arg in config.args]
     else:
         config.pluginmanager.register(_NoRelay(), "moqt-no-relay")
+    reporter = None
     if _given(config, "tap14") and not _is_worker(config) and not _stands_aside(config):
-        config.pluginmanager.register(_reporter(config, budget), "moqt-reporter")
+        if getattr(config.option, "tap_stream", False):
+            raise pytest.UsageError(
+                "--tap14 and pytest-tap's --tap each write a TAP document of their own: give one of the two"
+            )
+        reporter = _reporter(config, budget)
+        config.pluginmanager.register(reporter, "moqt-reporter")
+    if config.pluginmanager.has_plugin("timeout"):
+        from pytest_moqt.neighbours import Timeouts
+
+        before_exit = None if reporter is None else reporter.expire
+        config.pluginmanager.register(Timeouts(before_exit), "moqt-timeouts")
 
 
 def _reporter(config: pytest.Config, budget: float | None) -> Reporter:
@@ -296,15 +357,26 @@ def _marks(obj: object) -> Iterator[pytest.Mark]:
     yield from marks if isinstance(marks, list) else ()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> None:
-    """Put coroutine functions of ours on the one event loop of the run, whatever the project's settings."""
+    """Put coroutine functions of ours on the one event loop of the run, whatever the project's settings.
+
+    Behind the plugins that want to be first, such as anyio's, and before pytest makes tests of them.
+    """
     if not inspect.iscoroutinefunction(obj):
         return
     own = {mark.name for mark in _marks(obj)}
     inherited = any(collector.get_closest_marker(name) for name in OURS)
-    if (own.intersection(OURS) or inherited) and "asyncio" not in own:
+    if not (own.intersection(OURS) or inherited):
+        return
+    if "asyncio" not in own:
         pytest.mark.asyncio(loop_scope="session")(obj)
+    if any(_is_of_anyio(mark) for mark in _marks(obj)):
+        # Its auto mode takes every coroutine function for its own.
+        vars(obj)["pytestmark"] = [mark for mark in _marks(obj) if not _is_of_anyio(mark)]
+
+
+def _is_of_anyio(mark: pytest.Mark) -> bool:
+    return mark.name == "usefixtures" and mark.args == ("anyio_backend",)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -320,12 +392,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 f"{ours[0].nodeid.partition('::')[0]} holds tests of a relay, but none is named: "
                 "give --relay URL, or set RELAY_URL"
             )
+        _require_means(config)
         from pytest_moqt.target import Target
 
         config.stash[TARGET] = Target(options)
     named: dict[str, str] = {}
     for item in ours:
         function = item.nodeid
+        if item.get_closest_marker("anyio") is not None:
+            raise pytest.UsageError(
+                f"{function} is marked anyio, but a test of a relay runs on the event loop of the run: "
+                "take that mark away"
+            )
         _name(item)
         if item.name != function.rpartition("::")[2] and named.setdefault(item.name, function) != function:
             raise pytest.UsageError(
@@ -382,14 +460,35 @@ def _sort(items: list[pytest.Item]) -> None:
 def _within_limit(function: Callable[..., Any], case: RunningCase, *, full_trace: bool) -> Callable[..., Any]:
     from pytest_moqt.client.errors import ConnectError
     from pytest_moqt.client.failures import CaseFailure
-    from pytest_moqt.limits import run_within
+    from pytest_moqt.limits import CaseTimeout, run_within
 
     @wraps(function)
     async def limited(*args: Any, **kwargs: Any) -> None:
         __tracebackhide__ = True
-        awaited = case.relay.awaited if case.relay is not None else list
+        relay = case.relay
+        instead: list[CaseFailure] = []
+        half_said: list[str] = []
+
+        def awaited() -> list[str]:
+            """What is awaited at the end of the time; and meanwhile the sessions still stand as they did."""
+            if relay is None:
+                return []
+            half_said[:] = relay.half_said()
+            explanation = relay.explanation()
+            instead[:] = [] if explanation is None else [explanation]
+            return relay.awaited()
+
         try:
-            await run_within(case.limit, lambda: function(*args, **kwargs), awaited)
+            try:
+                await run_within(case.limit, lambda: function(*args, **kwargs), awaited)
+            except CaseTimeout as late:
+                if instead:
+                    raise _overtaken(instead[0], late) from None
+                if half_said:
+                    raise CaseTimeout(
+                        f"{late}; there are {'; '.join(half_said)}", expected=late.expected
+                    ) from None
+                raise
         except (CaseFailure, ConnectError) as failure:
             if not full_trace:
                 # Its text says all; where in the client it was raised is nobody's business.
@@ -397,6 +496,12 @@ def _within_limit(function: Callable[..., Any], case: RunningCase, *, full_trace
             raise
 
     return limited
+
+
+def _overtaken(failure: CaseFailure, late: CaseFailure) -> CaseFailure:
+    """A failure that a case which waited for something else has not met, in place of its timeout."""
+    failure.args = (f"{failure}, and {late.expected} never came",)
+    return failure
 
 
 def _up_to(filename: str, traceback: TracebackType | None) -> TracebackType | None:
@@ -420,9 +525,24 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         target.start()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Stop the run when this test says so, and not before its last attempt."""
+    handled = yield
+    stop = item.stash.get(STOP, "")
+    if stop:
+        # The other cases would only meet the same again.
+        item.session.shouldfail = stop
+    return handled
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Fail what comes after the end of the run's time."""
+    """Begin an attempt; fail what comes after the end of the run's time."""
+    item.stash[STOP] = ""
+    item.config.stash[RUNNING] = item.stash.get(CASE, None)
+    if CASE in item.stash:
+        item.stash[CASE].begin()
     deadline = item.config.stash.get(DEADLINE, None)
     if deadline is not None and time.time() >= deadline:
         from pytest_moqt.limits import BudgetUsedUp
@@ -444,16 +564,20 @@ def pytest_runtest_makereport(
             case.failed = True
         # Attributes of a report travel with it from a worker process.
         failure = vars(report)["moqt_failure"] = _failure(item, call.excinfo, case)
-        stop = failure.get("bail_out")
-        if stop:
-            # The other cases would only meet the same again.
-            item.session.shouldfail = str(stop)
+        item.stash[STOP] = str(failure.get("bail_out") or item.stash.get(STOP, ""))
         if case is not None:
             report.sections.append(("MoQT", _explained(failure)))
+            if "journal" in failure:
+                report.sections.append((JOURNAL, _of_journals(failure["journal"])))
     if case is not None:
         facts = vars(report)["moqt_case"] = _facts(item, case)
+        if report.when == "call" and report.passed and "journal" in facts:
+            report.sections.append((JOURNAL, _of_journals(facts["journal"])))
         if report.when == "call" or (report.when == "setup" and not report.passed):
-            item.user_properties.extend(_properties(facts))
+            properties = _properties(facts)
+            known = {name for name, _ in properties}
+            item.user_properties[:] = [entry for entry in item.user_properties if entry[0] not in known]
+            item.user_properties.extend(properties)
             report.user_properties = list(item.user_properties)
     return report
 
@@ -461,18 +585,34 @@ def pytest_runtest_makereport(
 def _failure(
     item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException], case: RunningCase | None
 ) -> dict[str, Any]:
-    from pytest_moqt.diagnosis import citations, diagnose
+    from pytest_moqt.diagnosis import Comparison, citations, diagnose
+    from pytest_moqt.neighbours import of_timeout
+    from pytest_moqt.protocol.sections import section
 
     statement = ""
     if isinstance(excinfo.value, AssertionError):
         # Whatever pytest meets while it looks for the source: the line is a comfort, not the verdict.
         with contextlib.suppress(Exception):
             statement = str(excinfo.traceback[-1].statement)
-    values = diagnose(excinfo.value, statement)
-    anchors = [values["spec"]] if "spec" in values else ([] if case is None else case.anchors)
-    target = item.config.stash.get(TARGET, None)
-    draft = None if target is None or target.draft is None else target.draft.number
+    awaited = case.relay.awaited() if case is not None and case.relay is not None else []
+    compared = None if case is None or case.compared is None else Comparison(*case.compared)
+    values = diagnose(of_timeout(excinfo.value, awaited) or excinfo.value, statement, compared)
+    if isinstance(excinfo.value, AssertionError) and case is not None and case.relay is not None:
+        # An answer of the relay that an assertion found wrong, or its code, said as one.
+        code = None if compared is None else compared.left
+        told = case.relay.told(values["received"], code)
+        if told is not None:
+            wrong = "" if values["cause"] in ("rejected", "wrong-message") else f"{values['message']}: "
+            values.update(received=told.received, message=f"{wrong}{told}")
+    draft = _draft_of(item, values.pop("draft_number", None))
+    anchors = [] if case is None else case.anchors
+    if "spec" in values and (not anchors or draft is None or section(values["spec"], draft)):
+        anchors = [values["spec"]]
+    # Behind what they are about, before the bytes.
+    behind = {name: values.pop(name) for name in list(values) if name in BYTES}
+    values.pop("spec", None)
     values.update(citations(anchors, draft))
+    values.update(behind)
     if case is not None and case.relay is not None:
         journals = case.relay.journals()
         if any(journals.values()):
@@ -480,10 +620,36 @@ def _failure(
     return values
 
 
+def _draft_of(item: pytest.Item, spoken: int | None) -> int | None:
+    """The draft that a failure is to be judged by: the one spoken, or else the first that was offered."""
+    if spoken is not None:
+        return spoken
+    target = item.config.stash.get(TARGET, None)
+    if target is None:
+        return None
+    return target.draft.number if target.draft is not None else target.options.drafts[0]
+
+
 def _explained(failure: dict[str, Any]) -> str:
     """A failure as a section of pytest's own report."""
-    names = ("expected", "received", "cause", "spec", "spec_url")
-    return "\n".join(f"{name}: {failure[name]}" for name in names if failure.get(name))
+    from pytest_moqt.tap import printable
+
+    names = ("expected", "received", "cause", "spec", "spec_url", *BYTES)
+    lines = []
+    for name in names:
+        value = failure.get(name)
+        if isinstance(value, list):
+            lines += [f"{name}:", *(f"  {printable(str(entry), MAX_EXPLAINED)}" for entry in value)]
+        elif value not in (None, ""):
+            lines.append(f"{name}: {printable(str(value), MAX_EXPLAINED)}")
+    return "\n".join(lines)
+
+
+def _of_journals(journals: dict[str, list[str]]) -> str:
+    """Journals as a section of pytest's own report."""
+    return "\n".join(
+        line for role, lines in journals.items() for line in (f"{role}:", *(f"  {line}" for line in lines))
+    )
 
 
 def _facts(item: pytest.Item, case: RunningCase) -> dict[str, Any]:
@@ -493,6 +659,10 @@ def _facts(item: pytest.Item, case: RunningCase) -> dict[str, Any]:
     if case.relay is not None:
         facts["sessions"] = {role: dict(known) for role, known in case.relay.records.items()}
         facts["notes"] = case.relay.notes()
+        if _given(item.config, "wire"):
+            from pytest_moqt.target import WIRE_LINES
+
+            facts["journal"] = case.relay.journals(WIRE_LINES)
     return facts
 
 
@@ -512,6 +682,28 @@ def connection_ids(sessions: dict[str, dict[str, str]]) -> dict[str, str]:
     if len(sessions) == 1:
         return dict.fromkeys(["connection_id"] if known else [], *known.values())
     return {f"{role}_connection_id": connection_id for role, connection_id in known.items()}
+
+
+def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> None:
+    """Keep what was compared: what pytest makes of it is cut in the middle."""
+    case = config.stash.get(RUNNING, None)
+    if case is not None:
+        case.compared = (op, left, right)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """With --wire: the journals of the tests that passed, unless pytest shows their sections anyway."""
+    if not _given(config, "wire") or terminalreporter.hasopt("P"):
+        return
+    passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    journals = [
+        (report.nodeid, text) for report in passed for name, text in report.sections if name == JOURNAL
+    ]
+    if journals:
+        terminalreporter.section("MoQT journals of passed tests")
+    for node_id, text in journals:
+        terminalreporter.write_sep("_", node_id)
+        terminalreporter.write_line(text)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

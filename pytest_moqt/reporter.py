@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -23,14 +23,18 @@ from pytest_moqt import catalog
 from pytest_moqt.limits import Watchdog
 from pytest_moqt.plugin import OPTIONS, connection_ids, planned_names
 from pytest_moqt.stream import COLLECTION, TapStream
-from pytest_moqt.tap import printable
+from pytest_moqt.tap import MAX_BLOCK, printable, yaml_block
 
 OVERTIME_SECONDS = 3.0
 "What a run may take beyond its budget, for a case in progress and its teardown, before it is cut off."
+RESERVE = 1024
+"Characters of a block that are left for its own lines when journals fill it."
 EXIT_SECONDS = 3.0
 "What pytest may take to end after a signal; the document is complete by then."
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+OWN_EXITS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+"What pytest itself ends with when it ran all there was."
 
 
 class Command:
@@ -39,14 +43,16 @@ class Command:
     Attributes:
         stream: The document, on the real stdout.
         extra: Names asked for that no case has; they are skipped points at the end.
+        say: Puts a sentence on the real stderr.
         problem: Why the run ended early, once it has.
     """
 
     __name__ = "moqt-command"
 
-    def __init__(self, stream: TapStream, extra: Sequence[str] = ()) -> None:
+    def __init__(self, stream: TapStream, extra: Sequence[str], say: Callable[[str], None]) -> None:
         self.stream = stream
         self.extra = tuple(extra)
+        self.say = say
         self.problem = ""
 
 
@@ -62,11 +68,21 @@ class Verdict:
         self.failure: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
         self.steps: list[tuple[str, bool, str]] = []
+        self.ran = False
+        self.again = False
+        "Whether another attempt follows, in the way of pytest-rerunfailures and its like."
 
     @property
     def ok(self) -> bool:
         """The status as TAP writes it."""
         return not self.failed
+
+    @property
+    def attempt(self) -> dict[str, Any]:
+        """What the report says of an attempt that was not the last."""
+        said = {"status": "fail", "duration_ms": round(self.seconds * 1000)}
+        said |= {name: self.failure[name] for name in ("cause", "message") if name in self.failure}
+        return said | connection_ids(self.facts.get("sessions", {}))
 
 
 class Reporter:
@@ -80,10 +96,12 @@ class Reporter:
         self.command = command
         self.budget = budget
         self._verdicts: dict[str, Verdict] = {}
+        self._attempts: dict[str, list[dict[str, Any]]] = {}
         self._collect_error = ""
         self._session: pytest.Session | None = None
         self._facts: dict[str, Any] = {}
         self._planned = False
+        self._begun = False
         self._cases = ""
         self._interrupted = ""
         self._pid = os.getpid()
@@ -99,6 +117,9 @@ class Reporter:
         """From here on a signal ends the document."""
         self._session = session
         for number in INTERRUPTS:
+            if signal.getsignal(number) is signal.SIG_IGN:
+                # As under nohup, or in the background of a script.
+                continue
             try:
                 self._handlers[number] = signal.signal(number, self._on_signal)
             except ValueError:
@@ -160,6 +181,11 @@ class Reporter:
 
     # What happens.
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """A test begins."""
+        self._begun = True
+        self.stream.begin(nodeid)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take one phase, or one step, of a test."""
         verdict = self._verdicts.setdefault(report.nodeid, Verdict())
@@ -173,6 +199,10 @@ class Reporter:
             verdict.todo = str(report.wasxfail).removeprefix("reason: ")
             # An expected failure arrives as skipped, an unexpected success as passed.
             verdict.failed = verdict.failed or report.skipped
+        elif not (report.passed or report.failed or report.skipped):
+            # An outcome of some other plugin's: this attempt failed, and does not count.
+            verdict.again = True
+            verdict.failure = verdict.failure or getattr(report, "moqt_failure", None) or _of_text(report)
         elif report.failed:
             if not verdict.failure:
                 verdict.phase = str(report.when)
@@ -181,6 +211,7 @@ class Reporter:
             verdict.todo = verdict.skipped = None
         elif report.skipped:
             verdict.skipped = _skip_reason(report)
+        verdict.ran = verdict.ran or report.when == "call"
         self._learn(verdict.facts)
         if report.when not in ("setup", "call", "teardown"):
             # A worker process died with this test, and nothing more will be said of it.
@@ -190,6 +221,7 @@ class Reporter:
                 "message": verdict.failure.get("message", "the worker process ended"),
                 "cause": "internal",
             }
+            verdict.ran = True
             self._finish(report.nodeid)
 
     def _step(self, verdict: Verdict, report: pytest.SubtestReport) -> None:
@@ -227,6 +259,18 @@ class Reporter:
         verdict = self._verdicts.pop(nodeid, None)
         if verdict is None:
             return
+        if verdict.again:
+            self._attempts.setdefault(nodeid, []).append(verdict.attempt)
+            return
+        if not (verdict.ran or verdict.failed or verdict.skipped is not None or verdict.todo is not None):
+            verdict.failed = True
+            verdict.failure = {
+                "expected": "the case to run",
+                "received": "no run",
+                "message": "its setup and teardown were reported, but no run of the case itself",
+                "cause": "internal",
+            }
+        attempts = self._attempts.pop(nodeid, [])
         directive, reason = "", ""
         if verdict.todo is not None:
             directive, reason = "TODO", verdict.todo
@@ -239,7 +283,7 @@ class Reporter:
             verdict.ok,
             directive=directive,
             reason=reason,
-            values=self._diagnostics(verdict, list_steps=not as_subtests),
+            values=self._diagnostics(verdict, attempts, list_steps=not as_subtests),
             steps=verdict.steps if as_subtests else (),
         )
         if self._facts.get("draft") or directive != "SKIP" or not verdict.facts:
@@ -264,7 +308,9 @@ class Reporter:
             self._session.shouldfail = reason
         self._say(reason)
 
-    def _diagnostics(self, verdict: Verdict, *, list_steps: bool) -> dict[str, Any]:
+    def _diagnostics(
+        self, verdict: Verdict, attempts: list[dict[str, Any]], *, list_steps: bool
+    ) -> dict[str, Any]:
         facts = verdict.facts
         values: dict[str, Any] = {"duration_ms": round(verdict.seconds * 1000)}
         if verdict.failed:
@@ -275,6 +321,8 @@ class Reporter:
                 values["phase"] = verdict.phase
         else:
             journal = None
+        # That of the last phase has all; it is there when all was asked for.
+        journal = facts.get("journal", journal)
         for name in ("draft", "transport"):
             if name in facts:
                 values[name] = facts[name]
@@ -293,8 +341,10 @@ class Reporter:
             ]
         if facts.get("notes"):
             values["notes"] = facts["notes"]
+        if attempts:
+            values["earlier_attempts"] = attempts
         if journal:
-            values["journal"] = journal
+            values["journal"] = _fitting(journal, values)
         return values
 
     # How it ends.
@@ -319,10 +369,41 @@ class Reporter:
         else:
             self._bail_out(f"internal error: {excinfo.typename}: {excinfo.value}")
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """End the document when the other reports are written, or could not be.
+
+        A wrapper, but the innermost: pytest's summary comes after it, with the exit code that is set here.
+        """
+        result: object = None
+        try:
+            result = yield
+        except OSError as error:
+            self._unwritten(session, error)
+        except KeyboardInterrupt:
+            if not self._interrupted:
+                raise
+            # That was our own way out of whatever took its time; the document has its end.
+        finally:
+            self._end(session, session.exitstatus)
+        return result
+
+    def _unwritten(self, session: pytest.Session, error: OSError) -> None:
+        """The verdicts stand, but a report that was asked for is not there."""
+        path = error.filename or getattr(self.config.option, "xmlpath", None)
+        sentence = f"a report cannot be written{f' to {path}' if path else ''}: {error.strerror or error}"
+        self.stream.comment(f"Note: {sentence}")
+        self._say(sentence)
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None:
+            terminal.ensure_newline()
+            terminal.write_line(sentence, red=True)
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _end(self, session: pytest.Session, exitstatus: int) -> None:
         """End the document, and make the exit code agree with it."""
-        if exitstatus == pytest.ExitCode.USAGE_ERROR and not self._planned:
+        if exitstatus == pytest.ExitCode.USAGE_ERROR and not self._begun:
             # Said on stderr; a run that never was has no document.
             self._restore()
             return
@@ -341,6 +422,9 @@ class Reporter:
             if missing:
                 why = session.shouldfail or session.shouldstop or f"{missing[0].name} was not run"
                 self._bail_out(str(why))
+            elif self.stream.all_ok and exitstatus not in OWN_EXITS:
+                # A plugin asks for more than that every test passes.
+                self.stream.comment(f"Note: no case failed, but pytest ends with {_exit_name(exitstatus)}")
         self.stream.end()
         self._restore()
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not self.stream.broken:
@@ -401,6 +485,16 @@ class Reporter:
         self._break_off(self._interrupted)
         self.stream.run(leave)
 
+    def expire(self, reason: str) -> None:
+        """In a thread of its own: the process is about to be ended, since a test took too long."""
+        values = {
+            "expected": "the test to end",
+            "received": "timeout",
+            "message": reason,
+            "cause": "timeout",
+        }
+        self.stream.break_off(reason, values)
+
     def _cut_off(self) -> None:
         """In the watchdog's thread: nothing else can end this run any more."""
         if self._interrupted:
@@ -414,7 +508,29 @@ class Reporter:
                 "cause": "timeout",
             }
             self.stream.give_up(values)
+            self._say(budget)
+        if self.command is not None:
+            self.command.say(self.command.problem)
         os._exit(1)
+
+
+def _fitting(journals: dict[str, list[str]], values: dict[str, Any]) -> dict[str, list[str]]:
+    """As many of the last lines of each journal as the block of these values has room for."""
+    room = MAX_BLOCK - len(yaml_block(values)) - RESERVE
+    share = max(room, 0) // len(journals)
+    return {role: _last(lines, share) for role, lines in journals.items()}
+
+
+def _last(lines: list[str], room: int) -> list[str]:
+    kept = len(lines)
+    for kept in range(len(lines)):
+        # Indented by six, in quotes, with a hyphen.
+        room -= len(yaml_block({"": lines[-1 - kept]})) - len(yaml_block({"": ""})) + 12
+        if room < 0:
+            break
+    else:
+        return lines
+    return [f"… {len(lines) - kept} earlier lines left out", *lines[len(lines) - kept :]]
 
 
 def _skip_reason(report: pytest.TestReport) -> str:

@@ -11,10 +11,12 @@ Rules:
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 from pytest_moqt import tap
@@ -24,6 +26,25 @@ WRITE_SECONDS = 5.0
 
 COLLECTION = "collection"
 "The point that stands for what comes before any test."
+
+
+def own_stdout() -> int:
+    """A descriptor of our own for standard output, beyond the three standard ones.
+
+    Of those, one that is closed is opened on nothing: otherwise the next file or socket would have its
+    number, and get what somebody writes to standard error.
+
+    Raises:
+        OSError: Standard output is closed.
+    """
+    fd: int = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
+    for standard in (0, 2):
+        try:
+            os.fstat(standard)
+        except OSError:
+            # The lowest that is free is what a new one gets.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    return fd
 
 
 class Point:
@@ -36,6 +57,12 @@ class Point:
         self.text: str | None = None
         self.ok = False
         self.written = False
+        self.began: float | None = None
+
+    @property
+    def duration_ms(self) -> int:
+        """Since it began; 0 before that."""
+        return 0 if self.began is None else round((monotonic() - self.began) * 1000)
 
 
 class TapStream:
@@ -45,7 +72,7 @@ class TapStream:
         comments: The lines of the head, without `# `; may change until the head is written.
         broken: Why the descriptor can no longer be written to, if it cannot.
         ended: Whether the document has its end, or can get none.
-        bailed: Whether it ended with a bail-out.
+        bailed: Whether it was ended early, for a reason.
     """
 
     def __init__(self, fd: int, comments: Sequence[str] = ()) -> None:
@@ -83,6 +110,12 @@ class TapStream:
         self._points = [Point(number, key, name) for number, (key, name) in enumerate(points, 1)]
         self._by_key = {point.key: point for point in self._points}
         self._reason = reason
+
+    def begin(self, key: str) -> None:
+        """The test of a planned point begins, perhaps once more."""
+        point = self._by_key.get(key)
+        if point is not None and point.began is None:
+            point.began = monotonic()
 
     def point(
         self,
@@ -130,7 +163,10 @@ class TapStream:
         self.run(lambda: self._end(None))
 
     def bail_out(self, reason: str) -> None:
-        """End early: what has a verdict is written, then `Bail out! reason`."""
+        """End early: what has a verdict is written, then `Bail out! reason`.
+
+        When every planned point is good by then there is nothing to bail out of: the reason is a comment.
+        """
         self.run(lambda: self._end(reason))
 
     def break_off(self, reason: str, values: Mapping[str, Any]) -> None:
@@ -150,7 +186,8 @@ class TapStream:
         if not self._points and not self._head_written:
             self.plan([(COLLECTION, COLLECTION)])
         for point in self.unfinished if every else self.unfinished[:1]:
-            point.text = tap.point(False, point.number, point.name) + tap.yaml_block(values)
+            block = tap.yaml_block({"duration_ms": point.duration_ms, **values})
+            point.text = tap.point(False, point.number, point.name) + block
 
     def run(self, action: Callable[[], None]) -> bool:
         """Run `action` with the document to itself.
@@ -187,7 +224,8 @@ class TapStream:
         for point in self._points or ():
             self._write_point(point)
         if reason is not None:
-            self._write(tap.bail_out(reason))
+            complete = bool(self._points) and self.all_ok
+            self._write(tap.comment(f"Note: {reason}") if complete else tap.bail_out(reason))
             self.bailed = True
         self.ended = True
 

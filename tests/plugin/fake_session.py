@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import Any
 
 from pytest_moqt.client.errors import ConnectError
 from pytest_moqt.client.failures import CaseFailure, SessionEnded, SetupError
+from pytest_moqt.client.journal import Journal
 from pytest_moqt.protocol.drafts import draft
 from pytest_moqt.protocol.events import Close
 from pytest_moqt.protocol.messages import Setup
@@ -32,7 +34,10 @@ class FakeSession:
         self.peer_setup = Setup()
         self.closed: Close | None = None
         self.waiting: list[str] = []
-        self.journal: list[str] = [f"0.1 ms > SETUP {role}", f"0.2 ms < SETUP {HOSTILE}"]
+        self.journal = Journal(self.draft, time.monotonic())
+        self.journal.event(f"SETUP {role}", "sent")
+        self.journal.event(f"SETUP {HOSTILE}", "received")
+        self.only_listens = True
         self.close_awaited = False
         self.remarks = [f"draft-14 was offered alone: {HOSTILE}"] if "remarks" in _behaviour() else []
         self.on_first_request: Any = None
@@ -47,6 +52,12 @@ class FakeSession:
             "alpn": self.draft.alpn,
             "quic_initial_destination_connection_id": self.identity,
         }
+
+    def refusal(self) -> None:
+        """See ClientSession.refusal."""
+
+    def told(self, shown: str, code: object = None) -> None:
+        """See ClientSession.told."""
 
     def notes(self) -> list[str]:
         """See ClientSession.notes."""

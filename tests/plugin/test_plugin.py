@@ -224,6 +224,7 @@ def test_help_has_a_group_of_its_own(project: Project) -> None:
         "--ca-file=PEM",
         "--tls-disable-verify",
         "--tap14",
+        "--wire",
         "--subtests",
         "--fixed-names",
         "--budget=SECONDS",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -189,3 +192,51 @@ def test_an_empty_plan_says_why(pipe: Pipe) -> None:
     stream.end()
 
     assert pipe.read() == "TAP version 14\n1..0 # SKIP no test selected\n"
+
+
+def test_a_reason_to_end_after_the_last_verdict_is_a_comment(pipe: Pipe, stream: TapStream) -> None:
+    """Every case is judged and good by then: readers that count see what readers of bail-outs see."""
+    for key in "abc":
+        stream.point(key, True)
+    stream.break_off("interrupted by SIGTERM", {"message": "interrupted"})
+
+    document = pipe.document()
+    assert [verdict for _, verdict in document.verdicts] == ["ok"] * 3
+    assert document.bail_out is None
+    assert document.comments[-1] == "Note: interrupted by SIGTERM"
+    assert stream.bailed
+
+
+def test_what_is_failed_at_the_end_has_the_time_since_it_began(pipe: Pipe, stream: TapStream) -> None:
+    """The case in progress has its own, also of a first attempt; one that never began has none."""
+    stream.begin("a")
+    deadline = time.monotonic() + 0.02
+    while time.monotonic() < deadline:
+        stream.begin("a")
+    stream.give_up({"message": "run budget used up"})
+
+    durations = [point.values["duration_ms"] for point in pipe.document().points]
+    assert durations[0] >= 20
+    assert durations[1:] == [0, 0]
+
+
+def test_an_own_descriptor_is_none_of_the_standard_ones() -> None:
+    """Closed ones are opened on nothing, and a closed standard output is an error."""
+    script = """
+import os
+from pytest_moqt.stream import own_stdout
+os.close(0); os.close(2)
+fd = own_stdout()
+assert fd > 2
+assert os.fstat(0).st_rdev == os.fstat(2).st_rdev == os.stat(os.devnull).st_rdev
+assert os.get_inheritable(2) and not os.get_inheritable(fd)
+os.write(fd, b"there")
+os.close(1)
+try:
+    own_stdout()
+except OSError:
+    os.write(fd, b" and gone")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, b"there and gone")
