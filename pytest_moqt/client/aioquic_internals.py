@@ -7,6 +7,7 @@ tests/client/test_aioquic_internals.py checks that each is still there and still
 from __future__ import annotations
 
 import functools
+import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 # Of a 1-RTT packet with one DATAGRAM frame, besides the peer's connection id: first byte, packet
 # number of 2 bytes, frame type, length of 2 bytes, AEAD tag of 16.
 _DATAGRAM_OVERHEAD = 22
+
+# A short header's first byte, 4 bytes that look random, and the token (RFC 9000 section 10.3).
+_SHORTEST_RESET = 21
+_RESET_TOKEN = 16
 
 # Settings by which servers of later drafts of WebTransport recognise a client: WT_ENABLED of the
 # newest, WT_MAX_SESSIONS of the ones between; aioquic itself sends draft 02's only.
@@ -49,6 +54,18 @@ def close_of(quic: QuicConnection) -> QuicClose | None:
     idle = quic._state is QuicConnectionState.TERMINATED and event.reason_phrase == "Idle timeout"
     by_peer = quic._state is QuicConnectionState.DRAINING
     return QuicClose(event.error_code, event.frame_type, event.reason_phrase, by_peer, idle)
+
+
+def is_stateless_reset(quic: QuicConnection, datagram: bytes) -> bool:
+    """Whether a datagram says that the peer has lost the connection's state (RFC 9000 section 10.3.1).
+
+    aioquic drops it like any packet that it cannot read, and would probe a peer that is gone.
+    """
+    token = quic._peer_cid.stateless_reset_token
+    if len(token) != _RESET_TOKEN or len(datagram) < _SHORTEST_RESET:
+        return False
+    # "endpoints MUST perform the comparison without leaking information about the value of the token".
+    return hmac.compare_digest(datagram[-_RESET_TOKEN:], token)
 
 
 def is_closing(quic: QuicConnection) -> bool:

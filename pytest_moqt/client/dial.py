@@ -195,7 +195,8 @@ class _Dialler:
             return None
         try:
             transport.driver.connect()
-            await transport.wait_handshaken(share)
+            # Of the share, making the connection has used some: with it no time of the caller's is left.
+            await transport.wait_handshaken(max(0.0, share - (self._loop.time() - began)))
             refusal = transport.refusal
             if refusal is None and not transport.handshaken:
                 await transport.finish()
@@ -296,7 +297,8 @@ class _Dialler:
         received = transport.driver.datagrams_received
         if not received:
             return f"no reply within {self._ms(waited)}"
-        return f"no QUIC handshake within {self._ms(waited)}, {received} datagrams came back"
+        came = "1 datagram" if received == 1 else f"{received} datagrams"
+        return f"no QUIC handshake within {self._ms(waited)}, {came} came back"
 
     def _unanswered(self) -> ConnectError:
         # Silence says less than a refusal, so it decides: the relay may be behind the silent address.
@@ -309,7 +311,10 @@ class _Dialler:
     def _refused(self, refusal: Refusal, transport: ClientTransport) -> ConnectError:
         if refusal.cause == "webtransport":
             return self._webtransport_error(refusal, "")
-        if refusal.cause == "internal" or refusal.close is None:
+        if refusal.cause == "internal":
+            message = f"an error of the test client, not of the relay: {printable(refusal.reason)}"
+            return self._error("internal", message, code=refusal.code, reason=refusal.reason)
+        if refusal.close is None:
             message = f"the connection to {self._where()} broke: {printable(refusal.reason)}"
             return self._error("closed", message, code=refusal.code, reason=refusal.reason)
         close = refusal.close
@@ -377,7 +382,8 @@ class _Dialler:
                 f" --ca-file PEM names its authority; {unchecked}"
             )
         else:
-            message = f"the TLS handshake with the relay at {where} failed: {name_of(close.code)} ({shown})"
+            message = f"the TLS handshake with the relay at {where} failed: {name_of(close.code)}"
+            message += f" ({shown})" if shown else ""
         return self._error("tls", message, code=close.code, reason=reason)
 
 

@@ -125,6 +125,9 @@ class UdpDriver(asyncio.DatagramProtocol):
         if self._stopped:
             return
         self.datagrams_received += 1
+        if internals.is_stateless_reset(self._quic, data):
+            self._reset()
+            return
         try:
             # The address we dialled, whatever form the socket gives it: aioquic compares them.
             self._quic.receive_datagram(data, self._address, now=self._loop.time())
@@ -146,6 +149,14 @@ class UdpDriver(asyncio.DatagramProtocol):
             self._handler.failed(exc)
 
     # private
+
+    def _reset(self) -> None:
+        # "the endpoint MUST enter the draining period and not send any further packets on this
+        # connection" (RFC 9000 section 10.3.1).
+        self.stop()
+        if not self._close_told:
+            self._close_told = True
+            self._handler.quic_closed(internals.QuicClose(0, 0, "stateless reset", by_peer=True, idle=False))
 
     def _send(self, now: float) -> None:
         try:

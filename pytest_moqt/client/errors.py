@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-ConnectErrorKind = Literal["dns", "refused", "timeout", "tls", "alpn", "webtransport", "version", "closed"]
+ConnectErrorKind = Literal[
+    "dns", "refused", "timeout", "tls", "alpn", "webtransport", "version", "closed", "internal"
+]
 
 UNREACHABLE: Final = frozenset({"dns", "refused", "timeout"})
 
@@ -12,6 +14,10 @@ MAX_PEER_TEXT = 200
 "Characters of a peer's text that a sentence of ours quotes; the whole text stays in `reason`."
 
 TLS_ALERTS: Final = {
+    0: "close_notify",
+    10: "unexpected_message",
+    20: "bad_record_mac",
+    22: "record_overflow",
     40: "handshake_failure",
     42: "bad_certificate",
     43: "unsupported_certificate",
@@ -90,7 +96,8 @@ class ConnectError(Exception):
     """No session with the relay: nothing answered, or what answered refused.
 
     Attributes:
-        kind: What kind of thing went wrong; `timeout` only when no address completed the QUIC handshake.
+        kind: What kind of thing went wrong; `timeout` only when no address completed the QUIC handshake,
+            `internal` when it was ours and not the relay's.
         code: The number that came with it: QUIC's, HTTP/3's or the HTTP status; None when there is none.
         reason: The text that came with it, as it came; may hold anything when a peer wrote it.
         tried: The addresses tried, in order, such as `127.0.0.1:4443`.

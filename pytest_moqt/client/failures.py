@@ -1,10 +1,18 @@
-"""What the relay did that fails a case: one exception, with all that a report says of it.
-
-The causes: transport, tls, alpn, webtransport, setup, rejected, wrong-message, malformed, timeout,
-closed, reset, data, internal.
-"""
+"""What the relay did that fails a case: one exception, with all that a report says of it."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pytest_moqt.client.journal import Journal
+    from pytest_moqt.protocol.errors import RemoteProtocolError
+
+CAUSES: Final = (
+    *("transport", "tls", "alpn", "webtransport", "setup", "rejected", "wrong-message"),
+    *("malformed", "timeout", "closed", "reset", "data", "internal"),
+)
+"Where to look; a failure has exactly one."
 
 
 class CaseFailure(Exception):
@@ -16,6 +24,9 @@ class CaseFailure(Exception):
         received: What came instead; `timeout` when nothing did.
         spec: The anchor of the section in question, if it is not one that the case cites.
         facts: What is known of a session that did not come about (see `ClientSession.facts`).
+        error: What the relay sent that the draft does not allow, with its bytes, if that is why.
+        draft: The number of the draft that the session spoke, where the failure knows it.
+        journal: What was said in a session that did not come about.
     """
 
     def __init__(
@@ -27,6 +38,9 @@ class CaseFailure(Exception):
         received: str,
         spec: str | None = None,
         facts: dict[str, str] | None = None,
+        error: RemoteProtocolError | None = None,
+        draft: int | None = None,
+        journal: Journal | None = None,
     ) -> None:
         super().__init__(message)
         self.cause = cause
@@ -34,6 +48,9 @@ class CaseFailure(Exception):
         self.received = received
         self.spec = spec
         self.facts = facts or {}
+        self.error = error
+        self.draft = draft
+        self.journal = journal
 
 
 class SetupError(CaseFailure):

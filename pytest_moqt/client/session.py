@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
@@ -25,13 +26,14 @@ from pytest_moqt.client.failures import (
     SetupError,
     UnexpectedReply,
 )
-from pytest_moqt.client.journal import Journal
-from pytest_moqt.client.quic import ClientTransport
+from pytest_moqt.client.journal import Journal, WatchedTransport
+from pytest_moqt.client.quic import NO_VIABLE_PATH, ClientTransport
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import Endpoint
+from pytest_moqt.client.wording import describe_close, describe_error, describe_stream_error
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import Draft, draft, draft_of_alpn, draft_of_wt_protocol
-from pytest_moqt.protocol.errors import RemoteProtocolError
+from pytest_moqt.protocol.errors import NeedMoreData, RemoteProtocolError
 from pytest_moqt.protocol.events import (
     Close,
     DatagramReceived,
@@ -41,24 +43,29 @@ from pytest_moqt.protocol.events import (
     Event,
     MessageReceived,
     ObjectReceived,
+    ReplyReceived,
     RequestCancelled,
+    RequestEnded,
     RequestReceived,
     RequestState,
-    SessionClosed,
 )
 from pytest_moqt.protocol.framing import Frame
-from pytest_moqt.protocol.layouts import Sender, layout_of_message, reply_names
+from pytest_moqt.protocol.layouts import Sender, layout_of_message, layout_of_type, reply_names
 from pytest_moqt.protocol.objects import ObjectDatagram, StreamObject, SubgroupHeader
 from pytest_moqt.protocol.parameters import Options, SetupOption
-from pytest_moqt.protocol.registries import REQUEST_ERRORS, STREAM_ERRORS, describe_session_error
+from pytest_moqt.protocol.registries import REQUEST_ERRORS
 from pytest_moqt.protocol.session import Session
-from pytest_moqt.protocol.transport import TransportEvent
+from pytest_moqt.protocol.transport import StopSending, StreamReset, StreamTransport, TransportEvent
 from pytest_moqt.protocol.values import KeyValues
 
 IMPLEMENTATION = "pytest-moqt"
 "What MOQT_IMPLEMENTATION says of us (`moqt-implementation`)."
-SHOWN_OCTETS = 256
-"Bytes of a message at fault that a sentence shows; they can be given to the `decode` command."
+MAX_HELD = 16384
+"Objects, and datagrams, that are kept until a case takes them; 8 MB of the smallest."
+MAX_HELD_OCTETS = 64 * 1024 * 1024
+"Bytes of payload of those objects. A stream that brings more is refused."
+MAX_DEVIATIONS = 100
+"Malformed requests of the relay that are kept for the report."
 SETTLE_SECONDS = 1.0
 "For the relay to acknowledge a QUIC PING; twice the longest probe timeout that loopback or a LAN ever needs."
 
@@ -88,15 +95,25 @@ class ClientSession:
         self.deviations: list[DeviantRequest] = []
         "Requests of the relay that the draft forbids and no case waited for."
         self._transport = transport
+        self._watched = WatchedTransport(transport, self.journal)
         self._session = Session(
-            row, transport, options=options, observer=self.journal.frame, pass_over_requests=True
+            row, self._watched, options=options, observer=self.journal.frame, pass_over_requests=True
         )
+        self.journal.unfinished = self._session.unfinished
+        chosen = f", protocol {printable(transport.protocol)}" if transport.protocol else ""
+        self.journal.event(f"connected: {transport.name}, ALPN {printable(transport.alpn)}{chosen}")
         self._inbox: list[RequestState] = []
         self._later: list[MessageReceived] = []
-        self._objects: list[ObjectReceived | DataStreamEnded | DataStreamReset] = []
+        self._objects: deque[ObjectReceived | DataStreamEnded | DataStreamReset] = deque()
+        self._held_octets = 0
         self._waiters: list[tuple[asyncio.Future[Any], Callable[[], Any], str]] = []
-        self._abandoned_with: dict[int, int | None] = {}
+        self._waking = False
+        self._given_up_with: dict[int, StreamReset | StopSending] = {}
+        "By stream, how the relay abandoned the request that it is of."
         self._sent_at: dict[int, float] = {}
+        self._settled_at: dict[int, float] = {}
+        self._taken: set[int] = set()
+        self._initiatives = 0
 
     # ---- what it is --------------------------------------------------------------------------------
 
@@ -148,7 +165,7 @@ class ClientSession:
             await self._wait(
                 f"MAX_REQUEST_ID above {session.credit} to send {name}", lambda: session.may_request or None
             )
-        self._check_open(f"{name} to be sent")
+        self._check_open(f"{name} to be sent", f"before {name} was sent")
         request = session.request(message)
         self._sent_at[request.id] = time.monotonic()
         if self.on_first_request is not None:
@@ -168,9 +185,10 @@ class ClientSession:
 
         def answered() -> m.Message | None:
             if request.replies:
+                self._taken.add(request.id)
                 return request.replies[0]
             if request.cancelled or request.ended:
-                raise self._abandoned(request, expected)
+                raise self._given_up(request, expected)
             return None
 
         return await self._wait(expected, answered)
@@ -205,23 +223,12 @@ class ClientSession:
         if isinstance(reply, kind):
             return reply
         request = self._state(message)
-        asked = type(request.message)
-        wanted = layout_of_message(self.draft, kind, answering=asked).name
-        received = self.describe(reply, asked)
-        name = layout_of_message(self.draft, asked).name
-        elapsed = (time.monotonic() - self._sent_at[request.id]) * 1000
-        refused = isinstance(reply, m.RequestError)
-        verb = "refused" if refused else "answered"
-        raise UnexpectedReply(
-            f"the relay {verb} {name} (request {request.id}) with {received} after {elapsed:.0f} ms",
-            cause="rejected" if refused else "wrong-message",
-            expected=f"{wanted} for request {request.id}",
-            received=received,
-        )
+        wanted = layout_of_message(self.draft, kind, answering=type(request.message)).name
+        raise self._unexpected(request, reply, wanted)
 
     async def cancel(self, message: m.Message) -> None:
         """Withdraw a request of ours in the draft's own way."""
-        self._check_open("the request to be withdrawn")
+        self._check_open("the request to be withdrawn", "before the request was withdrawn")
         self._session.cancel(self._state(message))
 
     # ---- requests of the relay ---------------------------------------------------------------------
@@ -252,16 +259,16 @@ class ClientSession:
                     return request.message
             return None
 
-        return await self._wait(f"{name} from the relay", arrived)
+        return await self._wait(f"{name} from the relay", arrived, initiative=True)
 
     async def reply(self, message: m.Message, answer: m.Message) -> None:
         """Answer a request of the relay."""
-        self._check_open("the answer to be sent")
+        self._check_open("the answer to be sent", "before it was answered")
         self._session.reply(self._state(message), answer)
 
     async def send(self, message: m.Message | None, later: m.Message) -> None:
         """Say something later about a request of either end; None: on the control stream."""
-        self._check_open("a message to be sent")
+        self._check_open("a message to be sent", "before a message was sent")
         self._session.send(None if message is None else self._state(message), later)
 
     async def receive_later(self, message: m.Message, kind: type[MessageT]) -> MessageT:
@@ -276,15 +283,16 @@ class ClientSession:
             return None
 
         name = layout_of_message(self.draft, kind).name
-        return await self._wait(f"{name} about request {request.id}", arrived)
+        return await self._wait(f"{name} about request {request.id}", arrived, initiative=True)
 
     # ---- objects -----------------------------------------------------------------------------------
 
     def open_subgroup(self, header: SubgroupHeader) -> SubgroupStream:
         """Open a data stream of a track that the relay subscribed to."""
-        self._check_open("a subgroup to be opened")
+        self._check_open("a subgroup to be opened", "before a subgroup was opened")
         stream_id, encoder = self._session.open_subgroup(header)
-        return SubgroupStream(self._transport, stream_id, encoder.object)
+        self.journal.wrote_header(stream_id, header)
+        return SubgroupStream(self._watched, stream_id, encoder.object, self.journal)
 
     def send_datagram(self, datagram: ObjectDatagram) -> None:
         """Send an object in a datagram."""
@@ -292,11 +300,22 @@ class ClientSession:
 
     async def receive_object(self) -> ObjectReceived | DataStreamEnded | DataStreamReset:
         """The next object of any data stream, or the end of one."""
-        return await self._wait("an object", lambda: self._objects.pop(0) if self._objects else None)
+
+        def arrived() -> ObjectReceived | DataStreamEnded | DataStreamReset | None:
+            if not self._objects:
+                return None
+            event = self._objects.popleft()
+            if isinstance(event, ObjectReceived):
+                self._held_octets -= _octets(event)
+            return event
+
+        return await self._wait("an object", arrived, initiative=True)
 
     async def receive_datagram(self) -> ObjectDatagram:
         """The next object in a datagram."""
-        return await self._wait("a datagram", lambda: self.datagrams.pop(0) if self.datagrams else None)
+        return await self._wait(
+            "a datagram", lambda: self.datagrams.pop(0) if self.datagrams else None, initiative=True
+        )
 
     # ---- the raw door ------------------------------------------------------------------------------
 
@@ -328,7 +347,9 @@ class ClientSession:
             CaseFailure: It ended, with how and why.
         """
         if not self.close_awaited:
-            self._check_open(f"the session of {self.role} to stay open until we close it")
+            self._check_open(
+                f"the session of {self.role} to stay open until we close it", "before we closed it"
+            )
 
     async def settle(self) -> None:
         """One round trip, so that what the relay sent before is here; then `check_open`.
@@ -361,8 +382,22 @@ class ClientSession:
 
     def handle(self, event: TransportEvent) -> None:
         """Take an event of the transport."""
-        for happening in self._session.handle_event(event):
-            self._note(happening)
+        happenings = self._session.handle_event(event)
+        self.journal.heard(event, happenings)
+        for happening in happenings:
+            self._note(happening, event)
+        if isinstance(event, StreamReset) and event.stream_id in self._given_up_with:
+            # Mostly both come, and this one says that no answer will.
+            self._given_up_with[event.stream_id] = event
+        if self._waiters and not self._waking:
+            # Not now: the frames of one packet have no order among streams, and STOP_SENDING behind an answer
+            # may be told before it. What came with it is looked at together.
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        """Look which waits are over."""
+        self._waking = False
         for future, ready, what in list(self._waiters):
             if future.done():
                 continue
@@ -376,25 +411,37 @@ class ClientSession:
                 if value is not None:
                     future.set_result(value)
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: Event, told: TransportEvent) -> None:
         if isinstance(event, RequestReceived):
             self._inbox.append(event.request)
+        elif isinstance(event, ReplyReceived | RequestEnded):
+            self._settled_at.setdefault(event.request.id, time.monotonic())
         elif isinstance(event, DeviantRequest):
-            self.deviations.append(event)
+            if len(self.deviations) < MAX_DEVIATIONS:
+                self.deviations.append(event)
         elif isinstance(event, MessageReceived):
             self._later.append(event)
-        elif isinstance(event, (ObjectReceived, DataStreamEnded, DataStreamReset)):
+        elif isinstance(event, ObjectReceived):
+            self._hold(event)
+        elif isinstance(event, (DataStreamEnded, DataStreamReset)):
             self._objects.append(event)
         elif isinstance(event, DatagramReceived):
-            self.datagrams.append(event.datagram)
+            # "it MAY drop the datagram" (`datagrams`).
+            if len(self.datagrams) < MAX_HELD:
+                self.datagrams.append(event.datagram)
         elif isinstance(event, RequestCancelled):
-            self._abandoned_with[event.request.id] = event.code
-            self.journal.event("received", f"cancellation with code {event.code}", event.request.stream_id)
-        elif isinstance(event, SessionClosed):
-            side = "received" if event.close.by_peer else "sent"
-            self.journal.event(side, f"close: {describe_close(event.close)}")
+            self._settled_at.setdefault(event.request.id, time.monotonic())
+            if isinstance(told, StreamReset | StopSending):
+                self._given_up_with[told.stream_id] = told
 
-    async def _wait(self, what: str, ready: Callable[[], T | None]) -> T:
+    def _hold(self, event: ObjectReceived) -> None:
+        """Keep an object until a case takes it, within bounds: nobody may have asked for any."""
+        self._objects.append(event)
+        self._held_octets += _octets(event)
+        if len(self._objects) > MAX_HELD or self._held_octets > MAX_HELD_OCTETS:
+            self._session.refuse_stream(event.stream_id)
+
+    async def _wait(self, what: str, ready: Callable[[], T | None], *, initiative: bool = False) -> T:
         value = ready()
         if value is not None:
             return value
@@ -404,11 +451,13 @@ class ClientSession:
         waiter = (future, ready, what)
         self._waiters.append(waiter)
         self.waiting.append(what)
+        self._initiatives += initiative
         try:
             return await future
         finally:
             self._waiters.remove(waiter)
             self.waiting.remove(what)
+            self._initiatives -= initiative
 
     async def wait_setup(self, timeout: float, began: float) -> None:
         """Wait for the relay's SETUP.
@@ -423,15 +472,19 @@ class ClientSession:
         except TimeoutError:
             elapsed = (time.monotonic() - began) * 1000
             raise SetupError(
-                f"no {name} within {elapsed:.0f} ms of dialling, although the connection stands",
+                f"no {name} within {elapsed:.0f} ms of dialling, although the connection stands; "
+                f"{self.journal.heard_instead()}",
                 cause="setup",
                 expected=name,
                 received="timeout",
                 spec="message-setup",
                 facts=self.facts(),
+                draft=self.draft.number,
+                journal=self.journal,
             ) from None
         except SessionEnded as ended:
-            cause = ended.cause if ended.cause == "malformed" else "setup"
+            kept = ("malformed", "transport", "webtransport", "internal")
+            cause = ended.cause if ended.cause in kept else "setup"
             raise SetupError(
                 str(ended),
                 cause=cause,
@@ -439,6 +492,9 @@ class ClientSession:
                 received=ended.received,
                 spec="message-setup",
                 facts=self.facts(),
+                error=ended.error,
+                draft=self.draft.number,
+                journal=self.journal,
             ) from None
 
     def _state(self, message: m.Message) -> RequestState:
@@ -448,11 +504,11 @@ class ClientSession:
             raise ValueError(f"{message!r} is no request of this session")
         return request
 
-    def _check_open(self, expected: str) -> None:
+    def _check_open(self, expected: str, when: str) -> None:
         if self.closed is not None:
-            raise self._ended(expected)
+            raise self._ended(expected, when)
 
-    def _ended(self, expected: str) -> SessionEnded:
+    def _ended(self, expected: str, when: str = "") -> SessionEnded:
         close = self.closed
         assert close is not None, "asked only then"
         if close.error is not None:
@@ -461,18 +517,26 @@ class ClientSession:
                 cause=close.error.fault,
                 expected=expected,
                 received=printable(str(close.error)),
+                spec=self._section_of(close.error),
+                error=close.error,
+                draft=self.draft.number,
             )
         how = describe_close(close)
-        who = "the relay closed" if close.by_peer else "we closed"
-        lost = not close.by_peer and close.layer != "session"
-        return SessionEnded(
-            f"the connection of {self.role} was lost: {how}"
-            if lost
-            else f"{who} the session of {self.role} with {how} while we awaited {expected}",
-            cause="transport" if lost else "closed",
-            expected=expected,
-            received=how,
-        )
+        cause = "transport"
+        if self._transport.failure is not None:
+            cause, message = "internal", f"an error of the test client, not of the relay: {close.reason}"
+        elif close.by_peer or close.layer == "session":
+            who = "the relay closed" if close.by_peer else "we closed"
+            when = when or f"while we awaited {expected}"
+            message = f"{who} the session of {self.role} with {how} {when}"
+            cause = "closed"
+        elif close.layer == "http3":
+            cause, message = "webtransport", f"the relay broke HTTP/3 in the session of {self.role}: {how}"
+        elif close.code in (0, NO_VIABLE_PATH):
+            message = f"the connection of {self.role} was lost: {how}"
+        else:
+            message = f"the relay broke QUIC beneath the session of {self.role}: {how}"
+        return SessionEnded(message, cause=cause, expected=expected, received=how)
 
     def _malformed(self, deviant: DeviantRequest, expected: str) -> CaseFailure:
         return CaseFailure(
@@ -480,7 +544,75 @@ class ClientSession:
             cause=deviant.error.fault,
             expected=expected,
             received=printable(str(deviant.error)),
+            spec=self._section_of(deviant.error),
+            error=deviant.error,
+            draft=self.draft.number,
         )
+
+    def _section_of(self, error: RemoteProtocolError) -> str | None:
+        """The anchor of the section that bytes which cannot be read would have to follow."""
+        if error.fault == "data":
+            return {"datagram": "object-datagram", "fetch": "fetch-header"}.get(error.stream, "data-streams")
+        if error.fault != "malformed" or not error.octets:
+            return None
+        try:
+            number, _ = self.draft.integers.decode(error.octets)
+        except (NeedMoreData, RemoteProtocolError):
+            return "message"
+        layout = layout_of_type(self.draft, number, Sender.SERVER)
+        return "message" if layout is None else layout.anchor
+
+    # ---- what a report asks ------------------------------------------------------------------------
+
+    @property
+    def only_listens(self) -> bool:
+        """Whether all that is awaited right now is something that the relay begins."""
+        return len(self.waiting) == self._initiatives
+
+    def refusal(self) -> UnexpectedReply | None:
+        """The first refusal of a request of ours that nobody has taken note of, if there is one."""
+        for request in self._session.requests.values():
+            unread = request.ours and request.replies and request.id not in self._taken
+            if unread and isinstance(request.replies[0], m.RequestError):
+                asked = type(request.message)
+                refusal = layout_of_message(self.draft, m.RequestError, answering=asked).name
+                wanted = [name for name in reply_names(self.draft, asked) if name != refusal]
+                return self._unexpected(request, request.replies[0], " or ".join(wanted))
+        return None
+
+    def told(self, shown: str, code: object = None) -> UnexpectedReply | None:
+        """The failure that an answer is which an assertion found wrong; None when it is none of ours.
+
+        Args:
+            shown: The answer as pytest shows it: its repr, perhaps with `...` for its middle.
+            code: Of a refusal, if that is what was found wrong.
+        """
+        head, gap, tail = shown.partition("...")
+        for request in reversed(self._session.requests.values()):
+            for answer in request.replies if request.ours else ():
+                whole = repr(answer)
+                found = whole == shown or (gap and whole.startswith(head) and whole.endswith(tail))
+                if found or (isinstance(answer, m.RequestError) and answer.code is code):
+                    return self._unexpected(request, answer, "another answer")
+        return None
+
+    def _unexpected(self, request: RequestState, reply: m.Message, wanted: str) -> UnexpectedReply:
+        asked = type(request.message)
+        name = layout_of_message(self.draft, asked).name
+        received = self.describe(reply, asked)
+        refused = isinstance(reply, m.RequestError)
+        verb = "refused" if refused else "answered"
+        return UnexpectedReply(
+            f"the relay {verb} {name} (request {request.id}) with {received}{self._after(request)}",
+            cause="rejected" if refused else "wrong-message",
+            expected=f"{wanted} for request {request.id}",
+            received=received,
+        )
+
+    def _after(self, request: RequestState) -> str:
+        """How long a request took to be settled: ` after 3 ms`."""
+        sent, settled = self._sent_at.get(request.id), self._settled_at.get(request.id)
+        return "" if sent is None or settled is None else f" after {(settled - sent) * 1000:.0f} ms"
 
     def notes(self) -> list[str]:
         """What the relay did wrong beside what the case is about, a sentence each."""
@@ -489,26 +621,27 @@ class ClientSession:
             for deviant in self.deviations
         ]
 
-    def _abandoned(self, request: RequestState, expected: str) -> RequestAbandoned:
-        name = layout_of_message(self.draft, type(request.message)).name
-        if request.cancelled:
-            how = "by message"
-            if request.stream_id is not None:
-                code = self._abandoned_with.get(request.id)
-                how = f"with {describe_stream_error(code, self.draft)}"
-            return RequestAbandoned(
-                f"the relay cancelled {name} (request {request.id}) {how} instead of answering",
-                cause="reset",
-                expected=expected,
-                received=f"cancellation {how}",
-                spec="request-cancellation",
-            )
+    def _given_up(self, request: RequestState, expected: str) -> RequestAbandoned:
+        name = f"{layout_of_message(self.draft, type(request.message)).name} (request {request.id})"
+        after = self._after(request)
+        if not request.cancelled:
+            message = f"the relay finished the stream of {name}{after} without an answer"
+            received = "the end of the request stream"
+        elif told := self._given_up_with.get(-1 if request.stream_id is None else request.stream_id):
+            code = describe_stream_error(told.code, told.wire_code, self.draft)
+            if isinstance(told, StreamReset):
+                message = f"the relay reset the stream of {name} with {code}{after} instead of answering"
+                received = f"RESET_STREAM {code}"
+            else:
+                message = (
+                    f"the relay wants no more of {name} (STOP_SENDING {code}){after} instead of answering"
+                )
+                received = f"STOP_SENDING {code}"
+        else:
+            message = f"the relay withdrew from {name} by message{after} instead of answering"
+            received = "its withdrawal by message"
         return RequestAbandoned(
-            f"the relay finished the stream of {name} (request {request.id}) without an answer",
-            cause="reset",
-            expected=expected,
-            received="the end of the request stream",
-            spec="request-cancellation",
+            message, cause="reset", expected=expected, received=received, spec="request-cancellation"
         )
 
     def describe(self, message: m.Message, answering: type[m.Message] | None = None) -> str:
@@ -525,15 +658,22 @@ class SubgroupStream:
     """A data stream of ours."""
 
     def __init__(
-        self, transport: ClientTransport, stream_id: int, encode: Callable[[StreamObject], bytes]
+        self,
+        transport: StreamTransport,
+        stream_id: int,
+        encode: Callable[[StreamObject], bytes],
+        journal: Journal,
     ) -> None:
         self.stream_id = stream_id
         self._transport = transport
         self._encode = encode
+        self._journal = journal
 
     def write(self, item: StreamObject, *, fin: bool = False) -> None:
         """Send an object, with `fin` as the last."""
-        self._transport.send(self.stream_id, self._encode(item), fin=fin)
+        data = self._encode(item)
+        self._journal.wrote_object(self.stream_id, item)
+        self._transport.send(self.stream_id, data, fin=fin)
 
     def finish(self) -> None:
         """End the stream: all objects of the subgroup were sent."""
@@ -544,28 +684,9 @@ class SubgroupStream:
         self._transport.reset(self.stream_id, code)
 
 
-def describe_close(close: Close) -> str:
-    """A close as a report prints it: `PROTOCOL_VIOLATION (0x3): "unexpected stream type"`."""
-    if close.layer == "session":
-        code = describe_session_error(close.code)
-    else:
-        code = f"{close.layer} error {close.code:#x}"
-    return f"{code}{quoted(close.reason)}"
-
-
-def describe_error(error: RemoteProtocolError) -> str:
-    """What the peer did, with the bytes: `2 bytes after the last field of SETUP, in 0102 at offset 1`."""
-    cut = "..." if len(error.octets) > SHOWN_OCTETS else ""
-    octets = f", in {error.octets[:SHOWN_OCTETS].hex()}{cut}" if error.octets else ""
-    at = f" at offset {error.offset}" if error.offset is not None else ""
-    return f"{printable(str(error))}{octets}{at}"
-
-
-def describe_stream_error(code: int | None, row: Draft) -> str:
-    """A reset's code as a report prints it."""
-    if code is None:
-        return "a code outside WebTransport's range"
-    return STREAM_ERRORS.describe(STREAM_ERRORS.name(code, row.number), row.number)
+def _octets(event: ObjectReceived) -> int:
+    """Bytes of an object's payload; the end of a fetched range has none."""
+    return len(getattr(event.object, "payload", b""))
 
 
 def _facts(transport: ClientTransport, row: Draft | None) -> dict[str, str]:

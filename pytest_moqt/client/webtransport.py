@@ -24,6 +24,7 @@ from aioquic.quic import events as quic_events
 from aioquic.quic.connection import QuicConnection
 
 from pytest_moqt.client import aioquic_internals as internals
+from pytest_moqt.client.errors import printable
 from pytest_moqt.client.quic import ClientTransport, EventHandler, Refusal
 from pytest_moqt.client.url import Endpoint
 from pytest_moqt.protocol.errors import NeedMoreData
@@ -64,6 +65,9 @@ A client has to await them (RFC 9220 section 3); a relay that sends none may sti
 
 MAX_HTTP3_FRAME = 65536
 "Bytes of one HTTP/3 frame that are collected; aioquic sets no limit. A response of ours has under 1 kB."
+
+MAX_STREAM_ID = (1 << 62) - 1
+"The largest id a stream can have (RFC 9000 section 2.1)."
 
 MAX_HELD = 1 << 20
 "Bytes of session data kept while CONNECT is unanswered: one initial flow-control window."
@@ -180,7 +184,8 @@ class WebTransport(ClientTransport):
         self.protocol = parse_protocol(fields.get(b"wt-protocol", b"").decode("latin-1"))
         if self.protocol is not None and self.protocol not in self._offered:
             offered = ", ".join(self._offered) or "none"
-            reason = f"chose the sub-protocol {self.protocol!r}, offered: {offered}"
+            # Short enough for what was offered to follow in a sentence.
+            reason = f"chose the sub-protocol '{printable(self.protocol, 100)}', offered: {offered}"
             self._refuse(Refusal("webtransport", status, reason))
             return
         self._establish()
@@ -224,6 +229,11 @@ class WebTransport(ClientTransport):
                 # "Clients MUST treat receipt of a server-initiated bidirectional stream as a connection
                 # error" unless an extension says otherwise (RFC 9114 section 6.1); one refused will do.
                 self._refuse_stream(stream_id, ErrorCode.H3_STREAM_CREATION_ERROR)
+        elif delivery.session_id % 4:
+            # "If at any point a session ID is received that cannot be a valid ID for a client-initiated
+            # bidirectional stream, the recipient MUST close the connection with an H3_ID_ERROR".
+            reason = f"a stream of session {delivery.session_id}, which is no request of a client's"
+            self._application_close(ErrorCode.H3_ID_ERROR, reason)
         elif delivery.session_id != self._session_id:
             self._refuse_stream(stream_id, BUFFERED_STREAM_REJECTED)
         else:
@@ -254,6 +264,11 @@ class WebTransport(ClientTransport):
         except NeedMoreData:
             self._application_close(ErrorCode.H3_DATAGRAM_ERROR, "datagram without a quarter stream id")
             return
+        if session_id > MAX_STREAM_ID:
+            # "MUST be treated as an HTTP/3 connection error" (RFC 9297 section 2.1).
+            reason = f"a datagram for stream {session_id:#x}, which cannot exist"
+            self._application_close(ErrorCode.H3_DATAGRAM_ERROR, reason)
+            return
         if session_id == self._session_id:
             self._emit(DatagramData(payload))
 
@@ -273,12 +288,20 @@ class WebTransport(ClientTransport):
         if http3 is None:
             return
         for told in http3.handle_event(event):
-            if isinstance(told, HeadersReceived) and told.stream_id == self._session_id:
+            if getattr(told, "stream_id", None) != self._session_id:
+                continue
+            if isinstance(told, DataReceived):
+                self._connect_data(told.data, ended=told.stream_ended)
+            elif self.established:
+                # "Once the CONNECT method has completed, only DATA frames are permitted to be sent on the
+                # stream" (RFC 9114 section 4.4).
+                name = "HEADERS" if isinstance(told, HeadersReceived) else "PUSH_PROMISE"
+                reason = f"{name} on the CONNECT stream of an established session"
+                self._application_close(ErrorCode.H3_FRAME_UNEXPECTED, reason)
+            elif isinstance(told, HeadersReceived):
                 self._response(told)
                 if told.stream_ended:
                     self._connect_data(b"", ended=True)
-            elif isinstance(told, DataReceived) and told.stream_id == self._session_id:
-                self._connect_data(told.data, ended=told.stream_ended)
         if isinstance(event, quic_events.StreamDataReceived):
             kept = internals.http3_buffered(http3, event.stream_id)
             if kept > MAX_HTTP3_FRAME:

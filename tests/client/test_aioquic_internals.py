@@ -46,6 +46,21 @@ def test_our_own_close_is_not_the_peers() -> None:
     assert internals.is_closing(quic)
 
 
+async def test_a_stateless_reset_is_known_by_its_token(certificates: Certificates) -> None:
+    """The token is the one that the server gave with its connection id; none is known before."""
+    owner = Owner()
+    assert not internals.is_stateless_reset(client(), bytes(60))
+    async with (
+        serve(certificates.good) as server,
+        connected(f"moqt://localhost:{server.port}", owner, certificates) as transport,
+    ):
+        token = server.peer._quic._host_cids[0].stateless_reset_token
+
+        assert internals.is_stateless_reset(transport._quic, bytes(5) + token)
+        assert not internals.is_stateless_reset(transport._quic, bytes(4) + token)
+        assert not internals.is_stateless_reset(transport._quic, bytes(5) + token[:-1] + b"?")
+
+
 async def test_the_peers_close_is_known_before_its_event(certificates: Certificates) -> None:
     """A CONNECTION_CLOSE is seen when it is parsed, not after the draining period."""
     owner = Owner()

@@ -144,7 +144,7 @@ async def test_garbage_is_no_answer(answer: object) -> None:
         error = await refusal(f"moqt://127.0.0.1:{port}", timeout=0.2)
 
     assert error.kind == "timeout"
-    assert "datagrams came back" in str(error)
+    assert " came back)" in str(error)
 
 
 async def test_a_name_without_address_is_told_at_once() -> None:
@@ -742,6 +742,42 @@ async def test_an_exception_of_the_owner_ends_the_session(certificates: Certific
     assert (peer.terminated.error_code, peer.terminated.frame_type) == (1, None)
     assert owner.events == [StreamData(3, b"a"), ended]
     assert unhandled == []
+
+
+async def test_a_stateless_reset_ends_the_session_without_another_packet(certificates: Certificates) -> None:
+    """A relay that has lost its state says so in a datagram that only its token tells from noise."""
+    owner = Owner()
+    async with (
+        serve(certificates.good) as server,
+        connected(f"moqt://localhost:{server.port}", owner, certificates) as transport,
+    ):
+        token = server.peer._quic._host_cids[0].stateless_reset_token
+        before = len(server.peer.events)
+        server.peer._transport.sendto(b"\x40" + bytes(24) + token, server.peer._quic._network_paths[0].addr)
+
+        ended = await closed(transport)
+        assert not await transport.ping(DEADLINE)
+        await transport.finish()
+        await turns()
+
+        assert len(server.peer.events) == before
+    assert ended == TransportClosed(0, "stateless reset", by_peer=True, layer="quic")
+    assert owner.events == [ended]
+
+
+async def test_an_exception_while_dialling_is_no_fault_of_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What aioquic raises before there is a session is told as our error."""
+
+    def broken(*args: object, **kwargs: object) -> None:
+        raise IndexError("pop from empty list")
+
+    monkeypatch.setattr("aioquic.quic.connection.QuicConnection.receive_datagram", broken)
+    async with babble(lambda data: b"x") as port:
+        error = await refusal(f"moqt://localhost:{port}")
+
+    assert (error.kind, error.unreachable) == ("internal", False)
+    assert "IndexError: pop from empty list" in str(error)
+    assert isinstance(error.__cause__, IndexError)
 
 
 async def test_an_exception_inside_aioquic_ends_the_session(certificates: Certificates) -> None:

@@ -430,6 +430,25 @@ async def test_streams_of_other_sessions_are_refused(
         assert owner.events == []
 
 
+@pytest.mark.parametrize("unidirectional", [True, False])
+async def test_a_stream_of_what_can_be_no_session_ends_the_session(
+    certificates: Certificates, unidirectional: bool
+) -> None:
+    """A session is a client's request: an id that is none is an error of the connection."""
+    owner = Owner()
+    async with (
+        serve(certificates.good, WebTransportPeer, alpn=H3) as server,
+        connected(url(server), owner, certificates) as transport,
+    ):
+        peer = server.webtransport
+        peer.send(peer.open_in_session(unidirectional=unidirectional, session_id=3), b"lost")
+
+        ended = await closed(transport)
+
+    assert (ended.code, ended.by_peer, ended.layer) == (ErrorCode.H3_ID_ERROR, False, "http3")
+    assert owner.events == [ended]
+
+
 async def test_a_bidirectional_stream_of_no_session_is_refused(certificates: Certificates) -> None:
     """A server opens no requests."""
     owner = Owner()
@@ -728,6 +747,30 @@ async def test_a_malformed_frame_on_the_connect_stream_ends_the_session(certific
     assert (ended.code, ended.by_peer, ended.layer) == (ErrorCode.H3_FRAME_UNEXPECTED, False, "http3")
 
 
+@pytest.mark.parametrize("name", ["HEADERS", "PUSH_PROMISE"])
+async def test_only_data_may_follow_on_the_connect_stream(certificates: Certificates, name: str) -> None:
+    """Trailers and promises have no place in a session (RFC 9114 section 4.4)."""
+    owner = Owner()
+    async with (
+        serve(certificates.good, WebTransportPeer, alpn=H3) as server,
+        connected(url(server), owner, certificates) as transport,
+    ):
+        http = server.webtransport.http
+        assert http is not None
+        if name == "HEADERS":
+            http.send_headers(0, [(b"grpc-status", b"0")])
+        else:
+            http.send_push_promise(
+                0, [(name, b"x") for name in (b":method", b":scheme", b":authority", b":path")]
+            )
+        server.peer.transmit()
+
+        ended = await closed(transport)
+
+    assert (ended.code, ended.by_peer, ended.layer) == (ErrorCode.H3_FRAME_UNEXPECTED, False, "http3")
+    assert name in ended.reason
+
+
 async def test_a_closed_control_stream_ends_the_session(certificates: Certificates) -> None:
     """The control stream must stay open."""
     owner = Owner()
@@ -740,14 +783,15 @@ async def test_a_closed_control_stream_ends_the_session(certificates: Certificat
         assert (await closed(transport)).code == ErrorCode.H3_CLOSED_CRITICAL_STREAM
 
 
-async def test_a_datagram_without_session_ends_the_session(certificates: Certificates) -> None:
-    """A datagram that ends inside its quarter stream id is an error of the connection."""
+@pytest.mark.parametrize("data", [b"\x40", b"\xff" * 8 + b"x"], ids=["cut off", "beyond all streams"])
+async def test_a_datagram_without_session_ends_the_session(certificates: Certificates, data: bytes) -> None:
+    """A datagram that ends inside its quarter stream id, or whose stream cannot exist, is an error."""
     owner = Owner()
     async with (
         serve(certificates.good, WebTransportPeer, alpn=H3) as server,
         connected(url(server), owner, certificates) as transport,
     ):
-        server.peer.send_datagram(b"\x40")
+        server.peer.send_datagram(data)
 
         ended = await closed(transport)
 

@@ -1,0 +1,176 @@
+"""A session as a case sees it, over a transport that does nothing: what is awaited, and what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import cast
+
+import pytest
+
+from pytest_moqt.client import session as client
+from pytest_moqt.client.failures import RequestAbandoned
+from pytest_moqt.client.quic import ClientTransport
+from pytest_moqt.client.session import ClientSession
+from pytest_moqt.protocol import messages as m
+from pytest_moqt.protocol.drafts import DRAFTS, Draft, Topology
+from pytest_moqt.protocol.framing import encode
+from pytest_moqt.protocol.layouts import Sender
+from pytest_moqt.protocol.objects import (
+    ObjectDatagram,
+    StreamObject,
+    SubgroupEncoder,
+    SubgroupHeader,
+    encode_datagram,
+)
+from pytest_moqt.protocol.parameters import SetupOption
+from pytest_moqt.protocol.transport import DatagramData, StopSending, StreamData
+from pytest_moqt.protocol.values import KeyValues
+
+NAMESPACE = (b"moq-test",)
+DATA_STREAM = 11
+"A unidirectional stream of the server's."
+
+ALL = [pytest.param(draft, id=draft.name) for draft in DRAFTS.values()]
+STREAM_PER_REQUEST = [
+    pytest.param(draft, id=draft.name)
+    for draft in DRAFTS.values()
+    if draft.topology is Topology.REQUEST_STREAMS
+]
+
+
+class Silence:
+    """A transport whose peer is the test."""
+
+    name = "quic"
+    alpn = "moqt"
+    protocol = None
+    failure = None
+
+    def __init__(self) -> None:
+        self.stopped: list[int] = []
+        self._next = {True: 2, False: 0}
+
+    def open_stream(self, *, unidirectional: bool) -> int:
+        stream_id = self._next[unidirectional]
+        self._next[unidirectional] += 4
+        return stream_id
+
+    def send(self, stream_id: int, data: bytes, *, fin: bool = False) -> None:
+        pass
+
+    def stop(self, stream_id: int, code: int) -> None:
+        self.stopped.append(stream_id)
+
+
+def opened(draft: Draft) -> tuple[ClientSession, Silence]:
+    """A session whose SETUP has been exchanged."""
+    transport = Silence()
+    session = ClientSession(
+        cast("ClientTransport", transport), draft, "client", KeyValues(), time.monotonic()
+    )
+    session.begin()
+    options = {SetupOption.MAX_REQUEST_ID: 100} if draft.request_id_credit else {}
+    versions = () if draft.version_code is None else (draft.version_code,)
+    setup = encode(m.Setup(KeyValues(options), versions), draft, sender=Sender.SERVER)
+    stream_id = 3 if draft.topology is Topology.REQUEST_STREAMS else 0
+    session.handle(StreamData(stream_id, setup.encode(draft)))
+    return session, transport
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+async def test_an_answer_counts_that_comes_with_a_stop(draft: Draft) -> None:
+    """STOP_SENDING stands before stream data in a packet: an answer in the same one is an answer."""
+    session, _ = opened(draft)
+    request = await session.open(m.PublishNamespace(NAMESPACE))
+    ok = encode(m.RequestOk(), draft, sender=Sender.SERVER, answering=m.PublishNamespace)
+    waiting = asyncio.ensure_future(session.answer(request))
+    await asyncio.sleep(0)  # until it waits
+
+    session.handle(StopSending(0, 1, 1))
+    session.handle(StreamData(0, ok.encode(draft)))
+
+    assert await waiting == m.RequestOk()
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+async def test_a_stop_without_an_answer_is_none(draft: Draft) -> None:
+    """STOP_SENDING cancels a request (`request-cancellation`), and the wait is over."""
+    session, _ = opened(draft)
+    request = await session.open(m.PublishNamespace(NAMESPACE))
+    waiting = asyncio.ensure_future(session.answer(request))
+    await asyncio.sleep(0)  # until it waits
+
+    session.handle(StopSending(0, 1, 1))
+
+    with pytest.raises(RequestAbandoned, match=r"PUBLISH_NAMESPACE \(request 0\).* instead of answering"):
+        await waiting
+
+
+@pytest.mark.parametrize("draft", ALL)
+@pytest.mark.parametrize(("limit", "held"), [("MAX_HELD", 5), ("MAX_HELD_OCTETS", 20)])
+async def test_objects_that_nobody_takes_are_refused(
+    draft: Draft, monkeypatch: pytest.MonkeyPatch, limit: str, held: int
+) -> None:
+    """A stream that brings more than is kept is stopped, and the session stands."""
+    monkeypatch.setattr(client, limit, held)
+    session, transport = opened(draft)
+    encoder = SubgroupEncoder(SubgroupHeader(7, 0), draft)
+    objects = [encoder.header(), *(encoder.object(StreamObject(number, b"four")) for number in range(9))]
+
+    for data in objects[:6]:
+        session.handle(StreamData(DATA_STREAM, data))
+
+    assert transport.stopped == []
+    for data in objects[6:]:
+        session.handle(StreamData(DATA_STREAM, data))
+    assert transport.stopped == [DATA_STREAM]
+    assert session.closed is None
+    kept = [await session.receive_object() for _ in range(6)]
+    assert [getattr(event, "object", None) for event in kept] == [
+        StreamObject(number, b"four") for number in range(6)
+    ]
+
+
+@pytest.mark.parametrize("draft", ALL)
+async def test_objects_that_are_taken_have_no_bound(draft: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a case takes as it comes counts no more."""
+    monkeypatch.setattr(client, "MAX_HELD", 2)
+    monkeypatch.setattr(client, "MAX_HELD_OCTETS", 10)
+    session, transport = opened(draft)
+    encoder = SubgroupEncoder(SubgroupHeader(7, 0), draft)
+    session.handle(StreamData(DATA_STREAM, encoder.header()))
+
+    for number in range(20):
+        session.handle(StreamData(DATA_STREAM, encoder.object(StreamObject(number, b"four"))))
+        await session.receive_object()
+
+    assert transport.stopped == []
+
+
+@pytest.mark.parametrize("draft", ALL)
+async def test_datagrams_that_nobody_takes_are_dropped(draft: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first are kept ("it MAY drop the datagram", `datagrams`)."""
+    monkeypatch.setattr(client, "MAX_HELD", 3)
+    session, _ = opened(draft)
+
+    for number in range(9):
+        datagram = ObjectDatagram(7, 0, number, payload=b"x")
+        session.handle(DatagramData(encode_datagram(datagram, draft)))
+
+    assert [datagram.object_id for datagram in session.datagrams] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+async def test_breaches_beside_the_case_are_bounded(draft: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of malformed requests the first are kept, for the report."""
+    monkeypatch.setattr(client, "MAX_DEVIATIONS", 2)
+    session, _ = opened(draft)
+    frame = encode(m.PublishNamespace(NAMESPACE, request_id=1), draft, sender=Sender.SERVER)
+
+    for number in range(5):
+        cut = frame.replace(body=frame.body[:-1])
+        session.handle(StreamData(1 + 4 * number, cut.encode(draft)))
+
+    assert len(session.notes()) == 2
+    assert session.closed is None

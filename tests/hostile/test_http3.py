@@ -1,0 +1,79 @@
+"""Relays that are hostile or broken in HTTP/3 and WebTransport, judged whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from functools import partial
+
+import pytest
+from fronts import listening
+from harm import Judged, Meeting, assert_right, meet, meetings
+from http3 import Script, headers, response
+from http3_harm import HARMS
+from judging import ahead, selected
+
+from pytest_moqt.client.errors import ConnectError
+from pytest_moqt.client.session import connect
+from pytest_moqt.client.tls import TlsOptions
+from pytest_moqt.client.url import Endpoint, parse_relay_url
+from pytest_moqt.diagnosis import diagnose
+
+DEADLINE = 5.0
+
+
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[Meeting, Future[Judged]]]:
+    """The runs of all that was selected."""
+    folder = tmp_path_factory.mktemp("empty")
+    with ahead(selected(request, "meeting"), partial(meet, folder=folder)) as judged:
+        yield judged
+
+
+@pytest.mark.parametrize("meeting", meetings(HARMS), ids=str)
+def test_the_verdict_is_right_and_the_next_case_unharmed(
+    runs: Mapping[Meeting, Future[Judged]], meeting: Meeting
+) -> None:
+    """A relay that breaks HTTP/3 fails for the stated cause, and one that is merely odd passes."""
+    assert_right(runs[meeting].result(), meeting)
+
+
+async def _outcome(endpoint: Endpoint) -> tuple[str | None, int | None]:
+    """The cause of the failure with its code; None and None when a session came about."""
+    try:
+        session = await connect(endpoint, offer=[18], tls=TlsOptions(verify=False), timeout=DEADLINE)
+    except ConnectError as error:
+        return diagnose(error)["cause"], error.code
+    await session.close()
+    return None, None
+
+
+async def test_every_status_to_connect_is_understood() -> None:
+    """2xx begins a session, 1xx is followed by an answer, and with any other there is none."""
+    statuses = iter(range(100, 600))
+    seen = {}
+
+    def relay() -> Script:
+        status = b"%d" % next(statuses)
+        if status.startswith(b"1"):
+            return Script(answer=headers((b":status", status)) + response(b"418"), accepted=False)
+        return Script(answer=response(status), accepted=status.startswith(b"2"))
+
+    async with listening(relay) as front:
+        endpoint = parse_relay_url(front.url("webtransport"))
+        for status in range(100, 600):
+            seen[status] = await _outcome(endpoint)
+            assert front.victim.acted == 1
+            front.dismiss()
+
+        assert front.failures == []
+    assert seen == {
+        **dict.fromkeys(range(100, 200), ("webtransport", 418)),
+        # "HTTP/3 does not support ... the 101 (Switching Protocols) informational status code" (RFC 9114
+        # section 4.5): a malformed message, H3_MESSAGE_ERROR.
+        101: ("webtransport", 0x10E),
+        **dict.fromkeys(range(200, 300), (None, None)),
+        **{status: ("webtransport", status) for status in range(300, 600)},
+    }

@@ -1,0 +1,81 @@
+"""Relays that do harm with MoQT's messages and streams: the verdict is right, and nothing else happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from answer_harm import ANSWERS
+from client_command import Run
+from data_harm import DATA
+from judging import ahead, assert_survived, judge, selected
+from relays import Deed, Hostile
+from request_harm import REQUESTS
+from setup_harm import GOAWAYS, SETUPS
+
+from pytest_moqt.relay.embedded import EmbeddedRelay
+
+DEEDS = (*SETUPS, *GOAWAYS, *ANSWERS, *REQUESTS, *DATA)
+TRANSPORTS = ("quic", "webtransport")
+_BY_NAME = {deed.name: deed for deed in DEEDS}
+
+
+class Cell(NamedTuple):
+    """One deed, one draft, one transport."""
+
+    deed: str
+    draft: int
+    transport: str
+
+    def __str__(self) -> str:
+        return f"{self.deed}-{self.draft}-{self.transport}"
+
+
+CELLS = [
+    Cell(deed.name, draft, transport) for deed in DEEDS for draft in deed.drafts for transport in TRANSPORTS
+]
+
+
+def deed_of(cell: Cell) -> Deed:
+    """What is done."""
+    return _BY_NAME[cell.deed]
+
+
+def judge_hostile(cell: Cell, folder: Path) -> Run:
+    """Judge the relay that does it."""
+    deed = deed_of(cell)
+    hostile = Hostile(deed)
+    with EmbeddedRelay(behaviour=hostile) as relay:
+        run = judge(relay.url(cell.transport), relay.ca_file, folder, deed.cases, cell.draft)
+    assert (hostile.acted, hostile.failures) == (1, [])
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[Cell, Future[Run]]]:
+    """The runs of all cells that were selected."""
+    folder = tmp_path_factory.mktemp("empty")
+    with ahead(selected(request, "cell"), lambda cell: judge_hostile(cell, folder)) as begun:
+        yield begun
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_a_deed_has_its_verdict_and_no_other_effect(runs: Mapping[Cell, Future[Run]], cell: Cell) -> None:
+    """What a relay does to one session fails that case, if it breaks the draft, and nothing else."""
+    run = runs[cell].result()
+
+    deed = deed_of(cell)
+    assert_survived(run, deed.cases, deed.cause)
+    notes = [note for point in run.document.points for note in point.values.get("notes", ())]
+    assert bool(notes) == deed.noted, run.stdout
+
+
+def test_behaviours_are_many() -> None:
+    """No name stands twice, and each behaviour has its text."""
+    assert len(_BY_NAME) == len(DEEDS) >= 40
+    assert all(deed.why for deed in DEEDS)
