@@ -1,13 +1,15 @@
 """Speed and memory of the client, as ratios measured in one run.
 
     make peers                                       # once: the relay and client to compare with
-    .venv/bin/python benchmarks/run.py [NAME ...]    # all, or: startup six connect dead
+    .venv/bin/python benchmarks/run.py [NAME ...]    # all, or: startup six connect dead journal
 
 - `startup`: `--list` and `--help` against `python -c pass`.
 - `six`: the six classic cases against aiomoqt's relay, ours and aiomoqt's own client in turn; also CPU
   and peak memory of our default run.
 - `connect`: dialling, SETUP and closing, median, against that relay.
 - `dead`: how long a run takes that meets a closed port, and one that meets a silent one.
+- `journal`: CPU of the default run against the same without journals, and of reading a hundred thousand
+  tiny objects with a journal and without; needs no other relay than ours.
 
 Everything runs in a network namespace that holds nothing but loopback (needs `unshare` and `ip`).
 Figures vary with the machine and what else it does: read the ratios.
@@ -47,6 +49,16 @@ THEIRS = [
     "-c",
     f"import aiomoqt.tools.moq_interop_client as c; c.STANDARD_TESTS = {list(CLASSIC)!r}; c.cli()",
 ]
+
+
+JUDGE = "import pytest_moqt.client.session as s; from pytest_moqt.cli import command; command()"
+NO_JOURNAL = """\
+import pytest_moqt.client.journal as j, pytest_moqt.client.session as s
+for name in ("frame", "event", "heard", "wrote_header", "wrote_object"):
+    setattr(j.Journal, name, lambda *arguments, **more: None)
+s.WatchedTransport = lambda transport, journal: transport
+from pytest_moqt.cli import command; command()"""
+OBJECTS = 100_000
 
 
 def measure(command: list[str], ok: tuple[int, ...] = (0,)) -> tuple[float, float, float]:
@@ -169,11 +181,88 @@ def dead(_: int) -> None:
         print(f"dead     {name}: {wall:.2f} s (limit {limit})")
 
 
+@contextmanager
+def own_relay() -> Iterator[None]:
+    """The embedded relay in a process of its own, on PORT."""
+    command = [str(Path(sys.executable).parent / "moq-test-relay"), "--port", str(PORT)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise SystemExit(f"{command} did not start")
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class _Nowhere:
+    """A transport that carries nothing."""
+
+    max_datagram_size = 1200
+
+    def open_stream(self, *, unidirectional: bool) -> int:  # noqa: ARG002 - one is enough
+        return 2
+
+    def send(self, stream_id: int, data: bytes, *, fin: bool = False) -> None: ...
+
+    reset = stop = send_datagram = close = send
+
+
+def _read_objects(chunks: list[bytes], noted: bool) -> float:
+    """CPU seconds of one session that reads a data stream."""
+    from pytest_moqt.client.journal import Journal, WatchedTransport
+    from pytest_moqt.protocol.drafts import draft
+    from pytest_moqt.protocol.session import Session
+    from pytest_moqt.protocol.transport import StreamData
+
+    row = draft(18)
+    journal = Journal(row, time.monotonic())
+    transport = WatchedTransport(_Nowhere(), journal) if noted else _Nowhere()
+    session = Session(row, transport, observer=journal.frame if noted else None)
+    session.start()
+    before = time.process_time()
+    for chunk in chunks:
+        event = StreamData(7, chunk)
+        happenings = session.handle_event(event)
+        if noted:
+            journal.heard(event, happenings)
+    return time.process_time() - before
+
+
+def journal(runs: int) -> None:
+    """What journals cost that nobody reads."""
+    from pytest_moqt.protocol.drafts import draft
+    from pytest_moqt.protocol.objects import StreamObject, SubgroupEncoder, SubgroupHeader
+
+    with own_relay():
+        for transport, scheme in (("quic", "moqt"), ("webtransport", "https")):
+            target = ["-r", f"{scheme}://127.0.0.1:{PORT}", "--tls-disable-verify", "--draft", "18"]
+            noted, silent = alternate(
+                3 * runs, [sys.executable, "-c", JUDGE, *target], [sys.executable, "-c", NO_JOURNAL, *target]
+            )
+            print(
+                f"journal  {transport}: CPU of the default run {noted[1]:.3f} s against {silent[1]:.3f} s "
+                f"without, ratio {noted[1] / silent[1]:.3f} (limit 1.05)"
+            )
+    encoder = SubgroupEncoder(SubgroupHeader(1, 0), draft(18))
+    stream = encoder.header() + b"".join(encoder.object(StreamObject(number)) for number in range(OBJECTS))
+    # As QUIC brings them: a packet's worth at a time.
+    chunks = [stream[at : at + 1200] for at in range(0, len(stream), 1200)]
+    samples = [(_read_objects(chunks, True), _read_objects(chunks, False)) for _ in range(runs + 1)][1:]
+    with_it, without = (statistics.median(column) for column in zip(*samples, strict=True))
+    print(
+        f"journal  {OBJECTS} objects: {with_it:.3f} s against {without:.3f} s without, "
+        f"ratio {with_it / without:.3f} (limit 1.05)"
+    )
+
+
 BENCHMARKS: dict[str, Callable[[int], None]] = {
     "startup": startup,
     "six": six,
     "connect": connect,
     "dead": dead,
+    "journal": journal,
 }
 
 

@@ -8,13 +8,16 @@ Rules:
 
 from __future__ import annotations
 
+import ast
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple
 
 import pytest
 
-from pytest_moqt.client.errors import ConnectError
+from pytest_moqt.client.errors import ConnectError, name_of, printable
 from pytest_moqt.client.failures import CaseFailure
 
 CONNECT_CAUSES = {
@@ -26,25 +29,41 @@ CONNECT_CAUSES = {
     "tls": "tls",
     "alpn": "alpn",
     "webtransport": "webtransport",
+    "internal": "internal",
 }
 "Kinds of ConnectError, as causes of a report."
 
+CONNECT_SECTION = "session-establishment"
+"Where the drafts say how a session comes about."
+
 MAX_LINES = 20
 "Lines of an explained assertion."
+MAX_VALUE = 400
+"Characters of a compared value."
 
 _ISINSTANCE = re.compile(r"isinstance\((?P<value>.*), (?P<kind>.+)\)$", re.DOTALL)
 
 
-def diagnose(error: BaseException, statement: str = "") -> dict[str, Any]:
+class Comparison(NamedTuple):
+    """What an assertion compared, when it failed."""
+
+    operator: str
+    left: Any
+    right: Any
+
+
+def diagnose(error: BaseException, statement: str = "", compared: Comparison | None = None) -> dict[str, Any]:
     """The diagnostics of a failure.
 
     Args:
         error: What ended the case.
         statement: The source of the line it came from, if known.
+        compared: The last comparison that failed in an assertion, if there was one.
 
     Returns:
-        `expected`, `received`, `message` and `cause`; also `spec` (an anchor), `assertion` (lines) and
-        `bail_out` (why no other case is worth trying) where there are any.
+        `expected`, `received`, `message` and `cause`; where there are any also `spec` (an anchor),
+        `draft_number` (of the session that failed), `octets` and what belongs to them (see `reading`),
+        `assertion` (lines) and `bail_out` (why no other case is worth trying).
     """
     error = _telling(error)
     if isinstance(error, CaseFailure):
@@ -56,11 +75,17 @@ def diagnose(error: BaseException, statement: str = "") -> dict[str, Any]:
         }
         if error.spec:
             values["spec"] = error.spec
+        if error.draft is not None:
+            values["draft_number"] = error.draft
+            if error.error is not None:
+                from pytest_moqt.reading import reading
+
+                values.update(reading(error.error, error.draft))
         return values
     if isinstance(error, ConnectError):
         return _of_connect_error(error)
     if isinstance(error, AssertionError):
-        return _of_assertion(str(error), statement)
+        return _of_assertion(str(error), statement, compared)
     if isinstance(error, pytest.fail.Exception):
         message = str(error)
         return {
@@ -82,21 +107,37 @@ def _of_connect_error(error: ConnectError) -> dict[str, Any]:
     addresses = ", ".join(error.tried)
     values: dict[str, Any] = {
         "expected": "a connection to the relay" + (f" at {addresses}" if addresses else ""),
-        "received": "timeout" if error.kind == "timeout" else str(error.reason or error.kind),
+        "received": "timeout" if error.kind == "timeout" else error.reason or _said_last(error),
         "message": str(error),
         "cause": CONNECT_CAUSES.get(error.kind, "transport"),
+        "spec": CONNECT_SECTION,
     }
     if error.code is not None:
-        values["code"] = error.code
+        values["code"] = _code(error)
     if error.unreachable:
         values["bail_out"] = str(error)
     return values
 
 
-def _of_assertion(text: str, statement: str) -> dict[str, Any]:
+def _said_last(error: ConnectError) -> str:
+    """Of a refusal without a text: its code with its name, which ends the sentence."""
+    return str(error).rpartition(": ")[2] if error.code is not None else error.kind
+
+
+def _code(error: ConnectError) -> int | str:
+    """The number that came with a failed connection: QUIC's with its name, HTTP's and errno as they are."""
+    if error.code is None:
+        return ""
+    if error.kind == "closed":
+        return f"{error.code:#x}"
+    return name_of(error.code) if error.kind in ("tls", "alpn", "version") else error.code
+
+
+def _of_assertion(text: str, statement: str, compared: Comparison | None) -> dict[str, Any]:
     """An assertion as pytest explains it: `assert isinstance(x, RequestOk)`, and what x was."""
     lines = [line for line in text.splitlines() if line.strip()]
-    claim = statement.strip().removeprefix("assert ").strip()
+    test = _test_of(statement)
+    claim = _source(statement, test) if test else statement.strip().removeprefix("assert ").strip()
     explained = next(
         (line for line in lines if line.lstrip().startswith("assert ")), lines[0] if lines else ""
     )
@@ -115,14 +156,63 @@ def _of_assertion(text: str, statement: str) -> dict[str, Any]:
         "message": lines[0] if lines else f"does not hold: {claim}",
         "cause": cause,
     }
-    if lines:
+    if compared is not None and isinstance(test, ast.Compare) and len(test.ops) == 1:
+        _say_compared(
+            values,
+            _source(statement, test.left),
+            claim,
+            compared,
+            said=bool(lines) and not lines[0].startswith("assert "),
+        )
+    if lines and lines != [values["message"]]:
         values["assertion"] = lines[:MAX_LINES]
     return values
+
+
+def _test_of(statement: str) -> ast.expr | None:
+    """What the assertion of this source asserts."""
+    try:
+        parsed = ast.parse(textwrap.dedent(statement)).body
+    except SyntaxError:
+        return None
+    return parsed[0].test if parsed and isinstance(parsed[0], ast.Assert) else None
+
+
+def _source(statement: str, node: ast.expr) -> str:
+    """The source of a part of a statement, on one line."""
+    return " ".join((ast.get_source_segment(textwrap.dedent(statement), node) or ast.unparse(node)).split())
+
+
+def _say_compared(values: dict[str, Any], name: str, claim: str, compared: Comparison, *, said: bool) -> None:
+    """Put the values compared, which pytest's explanation cuts in their middle, in place of its words."""
+    if f" {compared.operator} " not in claim:
+        # Another comparison, which failed inside something that went on.
+        return
+    left, right = _value(compared.left), _value(compared.right)
+    values["received"] = left
+    if compared.operator == "==":
+        values["expected"] = right
+        what = f"{name} is {left}, not {right}"
+    else:
+        values["expected"] = f"{name} {compared.operator} {right}"
+        what = f"{name} is {left}, which is not {compared.operator} {right}"
+    if not said:
+        values["message"] = what
+
+
+def _value(value: Any) -> str:
+    """A compared value: a code by its name, a time without its noise."""
+    if isinstance(value, Enum):
+        return value.name
+    text = f"{value:.1f}" if isinstance(value, float) else repr(value)
+    return printable(text, MAX_VALUE)
 
 
 def _telling(error: BaseException) -> BaseException:
     """The error that tells most: of a group, a failure of the case before anything else."""
     leaves = list(_leaves(error))
+    # Of several, one that says what came before one that says that nothing did.
+    leaves.sort(key=lambda leaf: isinstance(leaf, CaseFailure) and leaf.cause == "timeout")
     for kind in (CaseFailure, ConnectError, AssertionError):
         for leaf in leaves:
             if isinstance(leaf, kind):
@@ -143,15 +233,16 @@ def citations(anchors: Sequence[str], draft: int | None) -> dict[str, Any]:
 
     Args:
         anchors: Names of sections; those that the draft does not have are left out when others are there.
-        draft: None when none was negotiated; then the anchors stand for themselves.
+            With none at all the draft itself is cited.
+        draft: None when none is known; then the anchors stand for themselves.
     """
     if draft is None:
         return {"spec": _one_or_all(list(anchors))} if anchors else {}
     from pytest_moqt.protocol import sections
 
-    known = [anchor for anchor in anchors if sections.section(anchor, draft)]
+    known = [anchor for anchor in anchors if sections.section(anchor, draft)] or list(anchors)
     if not known:
-        return {"spec": _one_or_all(list(anchors))} if anchors else {}
+        return {"spec": f"MoQT-{draft}", "spec_url": sections.link("", draft)}
     return {
         "spec": _one_or_all([sections.cite(anchor, draft) for anchor in known]),
         "spec_url": _one_or_all([sections.link(anchor, draft) for anchor in known]),

@@ -31,12 +31,19 @@ from pytest_moqt.protocol.layouts import defines
 from pytest_moqt.protocol.messages import Message
 
 if TYPE_CHECKING:
+    from pytest_moqt.client.journal import Journal
     from pytest_moqt.relay.embedded import EmbeddedRelay
 
 CLOSE_SECONDS = 1.0
 "For leaving one session; the flush of a close takes one tick."
 JOURNAL_LINES = 12
 "Of a session, in the report of a failed case: what led to it, not the whole story."
+WIRE_LINES = 40
+"Of a session, where all was asked for; a report keeps no longer list."
+MAX_JOURNALS = 8
+"Sessions of a case whose journals are in its report."
+MAX_NOTES = 5
+"Of what a relay did beside the case."
 CONNECT_MARGIN = 0.1
 "How much earlier than the case a connection gives up, so that the failure says what it met."
 
@@ -122,6 +129,7 @@ class RelayUnderTest:
         self._drafts = drafts
         self._suffix = secrets.token_hex(16).encode()
         self._sessions: dict[str, ClientSession] = {}
+        self._journals: dict[str, Journal] = {}
         self._connecting: list[str] = []
         self.records: dict[str, dict[str, str]] = {}
         "By role, in the order dialled: the facts of each session as far as they came to be known."
@@ -192,16 +200,52 @@ class RelayUnderTest:
             waits += [f"{what} ({role})" if several else what for what in session.waiting]
         return waits
 
+    def explanation(self) -> CaseFailure | None:
+        """What a session met that tells why what the case awaits does not come: its end, or a refusal.
+
+        A case that waits for the relay to do something in one session does not look at the others. A
+        refusal counts only where no answer is awaited, whose absence would be the news then.
+        """
+        sessions = list(self._sessions.values())
+        for session in sessions:
+            try:
+                session.check_open()
+            except CaseFailure as failure:
+                return failure
+        if not all(session.only_listens for session in sessions):
+            return None
+        return next((refusal for session in sessions if (refusal := session.refusal())), None)
+
+    def told(self, shown: str, code: object = None) -> CaseFailure | None:
+        """The failure that an answer is which an assertion found wrong (see `ClientSession.told`)."""
+        told = (session.told(shown, code) for session in self._sessions.values())
+        return next((failure for failure in told if failure), None)
+
+    def half_said(self) -> list[str]:
+        """What came and is no whole message, a phrase for each stream of each session."""
+        return [
+            f"{phrase} ({role})" if len(self._journals) > 1 else phrase
+            for role, journal in self._journals.items()
+            for phrase in journal.half_said()
+        ]
+
     def notes(self) -> list[str]:
         """What the relay did against its draft beside what the case is about."""
-        return [note for session in self._sessions.values() for note in session.notes()]
+        notes = [note for session in self._sessions.values() for note in session.notes()]
+        left_out = len(notes) - MAX_NOTES
+        return [*notes[:MAX_NOTES], *([f"… and {left_out} more"] if left_out > 0 else [])]
 
-    def journals(self) -> dict[str, list[str]]:
-        """By role, the last lines of each session's journal."""
-        tails = {}
-        for role, session in self._sessions.items():
-            tails[role] = [str(entry) for entry in session.journal][-JOURNAL_LINES:]
-        return tails
+    def journals(self, most: int = JOURNAL_LINES) -> dict[str, list[str]]:
+        """By role, the last lines of each session's journal, also of one that did not set up.
+
+        Args:
+            most: Lines of each.
+        """
+        left_out = len(self._journals) - MAX_JOURNALS
+        journals = {role: journal.lines(most) for role, journal in [*self._journals.items()][-MAX_JOURNALS:]}
+        if left_out > 0:
+            journals = {"left_out": [f"… {left_out} earlier sessions left out"], **journals}
+        return journals
 
     async def _dial(self, role: str) -> ClientSession:
         name = role
@@ -223,10 +267,13 @@ class RelayUnderTest:
             )
         except (ConnectError, CaseFailure) as error:
             self.records[name] = _known(error)
+            if isinstance(error, CaseFailure) and error.journal is not None:
+                self._journals[name] = error.journal
             raise
         finally:
             self._connecting.remove(name)
         self._sessions[name] = session
+        self._journals[name] = session.journal
         self.records[name] = dict(session.facts())
         session.on_first_request = self._limit.request_sent
         if self._target.draft is None:

@@ -121,7 +121,10 @@ def _list_defects() -> None:
         where += sorted(defect.transports or ())
         only = f" ({', '.join(where)})" if where else ""
         print(f"{defect.name}{only}: {defect.sentence}")
-        print(f"    fails {', '.join(sorted(defect.cases))}; cause {defect.cause}")
+        if defect.cases:
+            print(f"    fails {', '.join(sorted(defect.cases))}; cause {defect.cause}")
+        else:
+            print("    fails no case: it is allowed")
 
 
 def _serve(options: argparse.Namespace) -> int:

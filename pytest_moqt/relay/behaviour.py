@@ -1,4 +1,4 @@
-"""The decisions of the relay, one method each: here as the drafts want them, in `defects.py` one wrong.
+"""The decisions of the relay, one method each: here as the drafts want them, in `defects/` one wrong.
 
 Everything the relay says in answer to a client passes through a method of this class, with the request
 it concerns at hand. Whatever is not a decision (framing, ids, routing tables) is not here.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_moqt.protocol.messages import RequestError, RequestOk, Subscribe, SubscribeOk
+from pytest_moqt.protocol.messages import PublishDone, RequestError, RequestOk, Subscribe, SubscribeOk
 from pytest_moqt.protocol.parameters import Parameter
 from pytest_moqt.protocol.registries import RequestErrorCode
 from pytest_moqt.relay import limits
 
 if TYPE_CHECKING:
     from pytest_moqt.protocol.framing import Frame
-    from pytest_moqt.protocol.objects import StreamObject
+    from pytest_moqt.protocol.objects import StreamObject, SubgroupHeader
     from pytest_moqt.relay.certificates import Identity
     from pytest_moqt.relay.connection import Answer
     from pytest_moqt.relay.exchange import Exchange
@@ -60,6 +60,10 @@ class Behaviour:
     def outgoing_request(self, frame: Frame) -> Frame:
         """How a request of the relay's own is written."""
         return frame
+
+    def send_request(self, exchange: Exchange, data: bytes) -> None:
+        """Send the bytes of a request of the relay's own."""
+        exchange.session.write(exchange.stream_id, data)
 
     # ---- namespaces ----
 
@@ -106,10 +110,22 @@ class Behaviour:
 
     # ---- objects ----
 
+    def forward_header(self, header: SubgroupHeader) -> SubgroupHeader | None:
+        """How a stream to a subscriber begins; None: there is no such stream."""
+        return header
+
     def forward_object(self, item: StreamObject) -> StreamObject | None:
         """What a subscriber gets of an object; None: nothing."""
         return item
 
-    def stream_count(self, opened: int) -> int:
-        """PUBLISH_DONE's Stream Count for a subscription with so many streams."""
-        return opened
+    def breaks_off_before(self, item: StreamObject) -> bool:  # noqa: ARG002 - none
+        """Whether the stream to a subscriber ends before an object, which begins another one."""
+        return False
+
+    def send_objects(self, session: Session, stream_id: int, data: bytes, fin: bool) -> None:
+        """Send the bytes of a forwarded stream, `fin` with its end."""
+        session.write(stream_id, data, fin=fin)
+
+    def publish_done(self, done: PublishDone) -> PublishDone | None:
+        """What a subscriber is told at the end of its track; None: nothing."""
+        return done

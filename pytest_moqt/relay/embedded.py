@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pytest_moqt.protocol.drafts import SUPPORTED
+from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.certificates import Identity, self_signed
 from pytest_moqt.relay.defects import behaviour_of
 from pytest_moqt.relay.server import Server, bind
@@ -28,6 +29,7 @@ class EmbeddedRelay:
     Args:
         drafts: Draft numbers spoken.
         defect: The name of a defect in `DEFECTS`; None is a correct relay.
+        behaviour: How it decides, in place of a defect's way.
         port: UDP port; 0 is a free one.
         identity: Certificate and key; by default a new self-signed one.
         transport: `auto`, `quic` or `webtransport`.
@@ -41,6 +43,7 @@ class EmbeddedRelay:
         *,
         drafts: Sequence[int] = SUPPORTED,
         defect: str | None = None,
+        behaviour: Behaviour | None = None,
         port: int = 0,
         identity: Identity | None = None,
         transport: str = "auto",
@@ -53,7 +56,7 @@ class EmbeddedRelay:
         "Its certificate as PEM, to verify the relay against; known when started."
         self.ca_file = ""
         "A file with that, there while it runs; empty where no file can be written."
-        self._behaviour = behaviour_of(defect)
+        self._behaviour = behaviour or behaviour_of(defect)
         self._identity = identity
         self._transport = transport
         self._thread: threading.Thread | None = None

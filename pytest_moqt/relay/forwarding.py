@@ -401,18 +401,22 @@ class Downstream:
         )
 
     def open(self, header: SubgroupHeader) -> OutgoingSubgroup | None:
-        """Open a stream; None: the session takes no more."""
+        """Open a stream; None: the session takes no more, or shall have none."""
         draft = self.session.draft
         priority = header.publisher_priority
         if priority is None and not draft.subgroup_flags & _DEFAULT_PRIORITY_FLAG:
             priority = self.track.default_priority
-        header = dataclasses.replace(
-            header,
-            track_alias=self.alias,
-            publisher_priority=priority,
-            first_object=header.first_object and bool(draft.subgroup_flags & _FIRST_OBJECT_FLAG),
+        passed = self.track.behaviour.forward_header(
+            dataclasses.replace(
+                header,
+                track_alias=self.alias,
+                publisher_priority=priority,
+                first_object=header.first_object and bool(draft.subgroup_flags & _FIRST_OBJECT_FLAG),
+            )
         )
-        stream = OutgoingSubgroup(self, header)
+        if passed is None:
+            return None
+        stream = OutgoingSubgroup(self, passed)
         if not stream.start():
             return None
         self._opened += 1
@@ -446,11 +450,11 @@ class Downstream:
         exchange = self.exchange
         if exchange is None:
             return
-        count = self.track.behaviour.stream_count(self._opened)
         if not isinstance(status, PublishDoneStatus):
             status = PublishDoneStatus.INTERNAL_ERROR
-        if not exchange.send(m.PublishDone(status, count, reason)):
-            exchange.send(m.PublishDone(PublishDoneStatus.INTERNAL_ERROR, count, reason))
+        done = self.track.behaviour.publish_done(m.PublishDone(status, self._opened, reason))
+        if done is not None and not exchange.send(done):
+            exchange.send(dataclasses.replace(done, status=PublishDoneStatus.INTERNAL_ERROR))
         exchange.finish()
 
     def release(self) -> None:
@@ -554,7 +558,7 @@ class OutgoingSubgroup:
         self._stream_id = self._session.open_data_stream(self._stopped)
         if self._stream_id is None:
             return False
-        self._session.write(self._stream_id, header)
+        self._session.send_objects(self._stream_id, header)
         return True
 
     @property
@@ -577,7 +581,7 @@ class OutgoingSubgroup:
         if self._session.transport.backlog(self._stream_id) + len(data) > limits.STREAM_BACKLOG:
             self.end(StreamError.TOO_FAR_BEHIND)
         else:
-            self._session.write(self._stream_id, data)
+            self._session.send_objects(self._stream_id, data)
 
     def end(self, error: StreamError | None = None) -> None:
         """End it with a FIN, or a reset for a reason."""
@@ -626,6 +630,9 @@ class SubgroupForwarder:
                     # (`closing-subgroup-streams`).
                     stream.end(StreamError.CANCELLED)
                 continue
+            if stream is not None and self._track.behaviour.breaks_off_before(passed):
+                stream.end()
+                del self._streams[downstream]
             if downstream not in self._streams:
                 stream = self._streams[downstream] = downstream.open(self._outgoing_header(is_first))
             if stream is not None:

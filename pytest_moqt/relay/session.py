@@ -252,6 +252,15 @@ class Session:
         if target is not None and not self.closed:
             self.transport.send(target, data, fin=fin)
 
+    def call_later(self, seconds: float, callback: Callable[..., object], *arguments: Any) -> Timer:
+        """Call back in some time, unless the session is over by then."""
+
+        def call() -> None:
+            if not self.closed:
+                callback(*arguments)
+
+        return self._clock.call_later(seconds, call)
+
     def abort(self, stream_id: int, error: StreamError) -> None:
         """End both halves of a request stream."""
         code = self.stream_code(error)
@@ -363,12 +372,16 @@ class Session:
         self._outgoing[stream_id] = on_stop
         return stream_id
 
+    def send_objects(self, stream_id: int, data: bytes, *, fin: bool = False) -> None:
+        """Send bytes of a stream for objects."""
+        self._behaviour.send_objects(self, stream_id, data, fin)
+
     def end_data_stream(self, stream_id: int, error: StreamError | None = None) -> None:
         """End a stream for objects: with a FIN, or a reset for a reason."""
         if self._outgoing.pop(stream_id, None) is None:
             return
         if error is None:
-            self.write(stream_id, b"", fin=True)
+            self.send_objects(stream_id, b"", fin=True)
         elif not self.closed:
             self.transport.reset(stream_id, self.stream_code(error))
 
@@ -851,4 +864,4 @@ class Session:
         if self._own_streams:
             exchange.stream_id = self.transport.open_stream(unidirectional=False)
             self._streams[exchange.stream_id] = RequestStream(self, exchange.stream_id, exchange)
-        self.write(exchange.stream_id, data)
+        self._behaviour.send_request(exchange, data)

@@ -1,27 +1,56 @@
-"""Writes docs/defects.md: `python tests/end_to_end/defects_page.py > docs/defects.md`.
+"""Writes docs/defects.md from a run of every cell: `python tests/end_to_end/defects_page.py`.
 
-What the page promises is what test_defects.py observes, on every draft and transport; a test there holds the
-page to the table in `relay/defects.py`.
+The page says what was observed; where that is not what `relay/defects/` expects, it says both, and the exit
+code is 1. A test holds the page to the list of defects, and each cell's run to its row of the page.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_moqt import catalog
-from pytest_moqt.relay.defects import DEFECTS, Defect
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1] / "plugin"))
+
+from cells import CASES, CELLS, DATA_CASE, SKIPPED, TRANSPORTS, Marks, Runs, observed
+
+from pytest_moqt.protocol.drafts import SUPPORTED
+from pytest_moqt.relay.defects import CHAPTERS, DEFECTS, Defect
+
+if TYPE_CHECKING:
+    from cells import Cell
+
+PAGE = Path(__file__).parents[2] / "docs" / "defects.md"
+
+NAMES = [case.identifier for case in CASES]
+NO_DEFECT = "none"
 
 HEAD = """\
 # Every case is proven able to fail
 
-Each row is a relay that is wrong in one way (`moq-test-relay --defect NAME`), and the cases that must fail
-with it, for the cause that their reports must name; all others must pass. `tests/end_to_end/test_defects.py`
-runs every row on every draft and transport that it exists in, and fails when a defect survives, when a case
-fails that it is not about, or when another cause is reported. A correct relay passes everywhere.
+Each row is a relay that is wrong in one way (`moq-test-relay --defect NAME`), and what the cases said of it:
 
-| Defect | What the relay does | Where | Cause | Cases that fail |
-|---|---|---|---|---|
+- `.` the case passed, as it must: what is wrong is not its business;
+- a word: the case failed, and its report named this cause (README, "How to read a failure");
+- `-` the case does not exist in the drafts that the relay is wrong in.
+
+The page was written by `python tests/end_to_end/defects_page.py` from {runs} runs: each relay in each draft
+({drafts}) over each transport ({transports}), or only where "Where" says. What was observed is what
+the list in `pytest_moqt/relay/defects/` expects, the same in every draft and over both transports; otherwise
+the row would say both. `tests/end_to_end/test_defects.py` makes the same runs and fails when one of them is
+not what its row says: no defect survives, and no case fails that a defect is not about.
+
+{lawful} of the {count} fail nothing, and must not: they are slow within the limits of every case, or do what
+a draft tells its peer to bear. `{data}` is no default case: it is there, in
+`tests/end_to_end/cases/`, because no default case carries objects. `rendezvous-timeout` is skipped before
+draft 18.
+
 """
+
+COLUMNS = "| Defect | What the relay does | Where | " + " | ".join(NAMES) + " |\n"
+RULE = "|---|---|---|" + ":-:|" * len(NAMES) + "\n"
 
 
 def _where(defect: Defect) -> str:
@@ -30,20 +59,87 @@ def _where(defect: Defect) -> str:
     return ", ".join(parts) or "everywhere"
 
 
-def _cases(defect: Defect) -> str:
-    if defect.cases == frozenset(catalog.IDENTIFIERS):
-        return "all"
-    return ", ".join(name for name in catalog.IDENTIFIERS if name in defect.cases)
-
-
-def page() -> str:
-    """The whole page."""
-    rows = [
-        f"| `{defect.name}` | {defect.sentence} | {_where(defect)} | {defect.cause} | {_cases(defect)} |\n"
-        for defect in DEFECTS.values()
+def _mark(case: str, marks: Mapping[Cell, Marks]) -> str:
+    """What became of a case in the cells of one defect, the cells that are not as expected by name."""
+    expected = {cell.expected[case] for cell in marks}
+    # In a draft that does not have the case there was nothing to see.
+    usual = ", ".join(sorted(expected - {SKIPPED} or expected))
+    others = [
+        f"**{said.get(case, 'absent')}** in {cell.draft} {cell.transport}"
+        for cell, said in marks.items()
+        if said.get(case) != cell.expected[case]
     ]
-    return HEAD + "".join(rows)
+    return ", ".join([usual, *others])
+
+
+def _row(name: str, words: str, marks: Mapping[Cell, Marks]) -> str:
+    cells = [_mark(case, marks) for case in NAMES]
+    return f"| `{name}` | {words} | {' | '.join(cells)} |\n"
+
+
+def page(observations: Mapping[Cell, Marks]) -> str:
+    """The whole page.
+
+    Args:
+        observations: What became of the cases in every cell.
+    """
+    of: dict[str | None, dict[Cell, Marks]] = {}
+    for cell, marks in observations.items():
+        of.setdefault(cell.defect, {})[cell] = marks
+    text = HEAD.format(
+        runs=len(observations),
+        drafts=", ".join(map(str, sorted(SUPPORTED))),
+        transports=", ".join(TRANSPORTS),
+        lawful=sum(not defect.cases for defect in DEFECTS.values()),
+        count=len(DEFECTS),
+        data=DATA_CASE.identifier,
+    )
+    text += COLUMNS + RULE + _row(NO_DEFECT, "Nothing wrong. | everywhere", of[None])
+    for chapter in CHAPTERS:
+        text += f"\n## {chapter.title}\n\n{COLUMNS}{RULE}"
+        for defect in chapter.defects:
+            text += _row(defect.name, f"{defect.sentence} | {_where(defect)}", of[defect.name])
+    return text
+
+
+def rows(text: str) -> dict[str, dict[str, str]]:
+    """What a page says of each case, by defect."""
+    found = {}
+    for line in text.splitlines():
+        fields = [field.strip() for field in line.strip("|").split("|")]
+        if line.startswith("| `"):
+            found[fields[0].strip("`")] = dict(zip(NAMES, fields[3:], strict=True))
+    return found
+
+
+def _unexpected(cell: Cell, marks: Marks) -> Marks:
+    return {name: marks.get(name, "absent") for name in NAMES if marks.get(name) != cell.expected[name]}
+
+
+def write() -> int:
+    """Make every run, and write the page.
+
+    Returns:
+        0 when all is as expected, 1 otherwise.
+    """
+    import tempfile
+
+    observations: dict[Cell, Marks] = {}
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder, Runs(CELLS, Path(folder)) as runs:
+        for number, cell in enumerate(runs.made(), 1):
+            print(f"{number}/{len(CELLS)} {cell}", file=sys.stderr)
+        for cell in CELLS:
+            marks = observations[cell] = observed(runs[cell])
+            wrong += marks != cell.expected
+            if cell in runs.surprises:
+                first, second = _unexpected(cell, runs.surprises[cell]), _unexpected(cell, marks)
+                print(f"{cell} was at first {first}, and then {second or 'as expected'}", file=sys.stderr)
+    PAGE.write_text(page(observations))
+    twice = f"{len(runs.surprises)} of {len(CELLS)} relays were judged twice"
+    print(f"{PAGE.name} written; {twice}, {wrong} are not as expected", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.exit(write())

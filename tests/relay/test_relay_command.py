@@ -112,8 +112,8 @@ def test_options_are_heeded() -> None:
         (["--cert", "cert.pem"], "--cert and --key belong together: give both or none"),
         (
             ["--defect", "setup-nevr"],
-            "no defect is called 'setup-nevr'; did you mean setup-never or setup-twice or "
-            "setup-unknown-type? --list-defects names all",
+            "no defect is called 'setup-nevr'; did you mean setup-never or setup-late or "
+            "setup-twice? --list-defects names all",
         ),
         (["--defect", "x"], "no defect is called 'x'; --list-defects names all"),
         (["--transport", "tcp"], "argument --transport: invalid choice: 'tcp'"),
@@ -154,9 +154,11 @@ def test_defects_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
     listed = capsys.readouterr().out
     for defect in DEFECTS.values():
+        fails = f"{', '.join(sorted(defect.cases))}; cause {defect.cause}"
         assert (
-            f"{defect.sentence}\n    fails {', '.join(sorted(defect.cases))}; cause {defect.cause}" in listed
+            f"{defect.sentence}\n    fails {fails if defect.cases else 'no case: it is allowed'}\n" in listed
         )
+    assert listed.count("\n    fails ") == len(DEFECTS)
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,8 @@ import pytest
 from pytest_moqt import catalog
 from pytest_moqt.protocol.drafts import SUPPORTED
 from pytest_moqt.relay.behaviour import Behaviour
-from pytest_moqt.relay.defects import DEFECTS, Defect, applicable, behaviour_of
+from pytest_moqt.relay.defects import CHAPTERS, DEFECTS, Defect, applicable, behaviour_of
+from pytest_moqt.relay.defects.chapter import DATA_SUBGROUP
 
 CAUSES = {
     *("transport", "tls", "alpn", "webtransport", "setup", "rejected", "wrong-message"),
@@ -34,12 +35,19 @@ def test_every_case_can_be_failed_in_each_draft_that_has_it(number: int, transpo
     assert len(failing) >= 3
 
 
+def test_each_defect_has_a_name_of_its_own() -> None:
+    """No entry hides another."""
+    names = [defect.name for chapter in CHAPTERS for defect in chapter.defects]
+
+    assert sorted(names) == sorted(DEFECTS)
+    assert len({chapter.title for chapter in CHAPTERS}) == len(CHAPTERS)
+
+
 @pytest.mark.parametrize("defect", DEFECTS.values(), ids=DEFECTS)
 def test_a_defect_is_described(defect: Defect) -> None:
     """Its cases and its cause are such that a report can name them."""
-    assert defect.cases
-    assert defect.cases <= set(catalog.IDENTIFIERS)
-    assert defect.cause in CAUSES
+    assert defect.cases <= {*catalog.IDENTIFIERS, DATA_SUBGROUP}
+    assert defect.cause in (CAUSES if defect.cases else {""})
     assert defect.sentence.startswith(("It", "Its", "The"))
     assert defect.sentence.endswith(".")
     assert any(defect.applies(number, transport) for number in SUPPORTED for transport in TRANSPORTS)

@@ -1,0 +1,72 @@
+"""Relays that are wrong in exactly one way each: with them the test suite is proven able to fail.
+
+Rules:
+
+- A defect overrides decisions of `Behaviour`, and only for one wrong way; everything else stays correct.
+- An entry says which cases must fail with it, for which cause. All other cases must pass. A case that
+  a draft does not have, as `rendezvous-timeout` before 18, is skipped there as ever.
+- An entry that fails no case is odd, and allowed: slow within the limits of every case, or saying what the
+  draft tells its peer to bear. It proves that no case is stricter than its specification.
+- `drafts` and `transports` say where the defect exists; elsewhere the relay is a correct one.
+- Nothing waits but on a timer of the session (`Session.call_later`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pytest_moqt.protocol.drafts import Draft, draft
+from pytest_moqt.relay.behaviour import Behaviour
+from pytest_moqt.relay.defects import (
+    data_streams,
+    delivery,
+    namespaces,
+    sessions,
+    subscriptions,
+    timing,
+)
+from pytest_moqt.relay.defects.chapter import Chapter, Defect
+
+CHAPTERS: tuple[Chapter, ...] = (
+    sessions.on_connection,
+    sessions.on_setup,
+    namespaces.on_publish_namespace,
+    namespaces.on_withdrawal,
+    subscriptions.on_unpublished,
+    subscriptions.on_published,
+    subscriptions.on_early,
+    subscriptions.on_rendezvous,
+    timing.in_time,
+    data_streams.on_data,
+    delivery.in_delivery,
+)
+"In the order in which a session meets them."
+
+DEFECTS: Mapping[str, Defect] = MappingProxyType(
+    {defect.name: defect for chapter in CHAPTERS for defect in chapter.defects}
+)
+"Every defect by its name."
+
+
+def behaviour_of(name: str | None) -> Behaviour:
+    """How the relay of a defect decides; without a name, a correct one.
+
+    Raises:
+        KeyError: There is no such defect; the message is a sentence that names those most like it.
+    """
+    if name is None:
+        return Behaviour()
+    try:
+        return DEFECTS[name].behaviour()
+    except KeyError:
+        close = difflib.get_close_matches(name, DEFECTS, n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise KeyError(f"no defect is called {name!r}{hint}") from None
+
+
+def applicable(number: int, transport: str) -> list[Defect]:
+    """The defects that exist in a draft over a transport."""
+    row: Draft = draft(number)
+    return [defect for defect in DEFECTS.values() if defect.applies(row.number, transport)]

@@ -1,0 +1,90 @@
+"""Entries of the list of defects: what one says of itself, and the cases and drafts that entries speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pytest_moqt.protocol.spans import Span, drafts
+from pytest_moqt.relay.behaviour import Behaviour
+
+DATA_SUBGROUP = "data-subgroup-basic"
+"A candidate for the catalogue: no default case carries objects. tests/end_to_end/cases has it."
+
+ANNOUNCING = frozenset(
+    {"announce-only", "publish-namespace-done", "announce-subscribe", "subscribe-before-announce"}
+    | {DATA_SUBGROUP}
+)
+REQUESTING = ANNOUNCING | {"subscribe-error", "rendezvous-timeout"}
+ALL = REQUESTING | {"setup-only"}
+WITHDRAWING = frozenset({"publish-namespace-done"})
+REFUSED = frozenset({"subscribe-error"})
+UNPUBLISHED = REFUSED | {"subscribe-before-announce"}
+ROUTED = frozenset({"announce-subscribe", DATA_SUBGROUP})
+EARLY = frozenset({"subscribe-before-announce"})
+HELD = frozenset({"rendezvous-timeout"})
+DELIVERED = frozenset({DATA_SUBGROUP})
+
+CONTROL_STREAM = drafts(14, 16)
+"Drafts that answer requests on the control stream, under their ids."
+REQUEST_STREAMS = drafts(17)
+"Drafts that answer requests on streams of their own."
+SUB_PROTOCOL = drafts(15)
+"Drafts that a WebTransport client offers by name."
+WEBTRANSPORT = frozenset({"webtransport"})
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One wrong way, or one odd way that a draft allows."""
+
+    name: str
+    sentence: str
+    "What the relay does, for a list of them."
+    cases: frozenset[str]
+    "Identifiers of the cases that must fail; none: the draft and the limits of the cases allow it."
+    cause: str
+    "The cause class that their reports must name; empty when no case fails."
+    behaviour: type[Behaviour]
+    drafts: Span | None = None
+    "The drafts that it exists in; None: all."
+    transports: frozenset[str] | None = None
+    "`quic`, `webtransport`; None: both."
+
+    def applies(self, number: int, transport: str) -> bool:
+        """Whether the relay is wrong in a draft over a transport."""
+        return (self.drafts is None or number in self.drafts) and (
+            self.transports is None or transport in self.transports
+        )
+
+
+Registration = Callable[[type[Behaviour]], type[Behaviour]]
+
+
+class Chapter:
+    """Defects of one kind: called with an entry's words, it takes in the class that follows."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.defects: list[Defect] = []
+
+    def __call__(
+        self,
+        name: str,
+        sentence: str,
+        cases: frozenset[str],
+        cause: str,
+        where: Span | None = None,
+        transports: frozenset[str] | None = None,
+    ) -> Registration:
+        """An entry that fails these cases, for this cause."""
+
+        def register(behaviour: type[Behaviour]) -> type[Behaviour]:
+            self.defects.append(Defect(name, sentence, cases, cause, behaviour, where, transports))
+            return behaviour
+
+        return register
+
+    def lawful(self, name: str, sentence: str, where: Span | None = None) -> Registration:
+        """An entry that fails no case: whoever fails a relay for it is wrong."""
+        return self(name, sentence, frozenset(), "", where)
