@@ -24,6 +24,7 @@ from pytest_moqt.relay.defects import DEFECTS
 from pytest_moqt.relay.embedded import EmbeddedRelay
 
 AT_A_TIME = 4
+ATTEMPTS = 3
 
 
 class Failure(NamedTuple):
@@ -208,14 +209,18 @@ FAILURES = [
 
 
 def judge(failure: Failure, folder: Path) -> Point:
-    """Judge that relay by that case."""
-    with EmbeddedRelay(defect=failure.defect) as relay:
-        run = fork_command(
-            folder,
-            *("--relay", relay.url(failure.transport).replace("127.0.0.1", "localhost")),
-            *("--draft", str(failure.draft), "--ca-file", relay.ca_file, "--test", failure.case),
-        )
-    return run.document[failure.case]
+    """Judge that relay by that case; again where the machine had no time for the client itself."""
+    for _ in range(ATTEMPTS):
+        with EmbeddedRelay(defect=failure.defect) as relay:
+            run = fork_command(
+                folder,
+                *("--relay", relay.url(failure.transport).replace("127.0.0.1", "localhost")),
+                *("--draft", str(failure.draft), "--ca-file", relay.ca_file, "--test", failure.case),
+            )
+        point = run.document[failure.case]
+        if "event loop" not in str(point.values.get("message")):
+            break
+    return point
 
 
 @pytest.fixture(scope="module")
