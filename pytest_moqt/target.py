@@ -208,6 +208,8 @@ class RelayUnderTest:
         """
         sessions = list(self._sessions.values())
         for session in sessions:
+            if session.left:
+                continue
             try:
                 session.check_open()
             except CaseFailure as failure:

@@ -340,6 +340,12 @@ class ClientSession:
             await self._wait("the relay to close the session", lambda: self.closed)
         return self.closed
 
+    @property
+    def left(self) -> bool:
+        """Whether we ended it, and not because of anything the relay did."""
+        close = self.closed
+        return close is not None and not close.by_peer and close.layer == "session" and close.error is None
+
     def check_open(self) -> None:
         """Make sure that the session stands, and that nothing was received that the draft forbids.
 

@@ -752,6 +752,8 @@ async def test_a_stateless_reset_ends_the_session_without_another_packet(certifi
         connected(f"moqt://localhost:{server.port}", owner, certificates) as transport,
     ):
         token = server.peer._quic._host_cids[0].stateless_reset_token
+        # What follows a handshake has come when this is answered.
+        assert await transport.ping(DEADLINE)
         before = len(server.peer.events)
         server.peer._transport.sendto(b"\x40" + bytes(24) + token, server.peer._quic._network_paths[0].addr)
 

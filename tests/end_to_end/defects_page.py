@@ -142,4 +142,6 @@ def write() -> int:
 
 
 if __name__ == "__main__":
+    # Each process of a run would import the file that the main module names.
+    del __file__
     sys.exit(write())

@@ -151,7 +151,9 @@ def test_a_document_that_does_not_fit(tmp_path: Path) -> None:
 def test_a_file_system_that_can_only_be_read(command: bool) -> None:
     """The root and all that is mounted for files: nothing is written, and nothing missed."""
     script = """
-        for point in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o ro tmpfs $point || exit 9; done
+        for point in /tmp /var/tmp /dev/shm; do
+            mount --bind $point $point && mount -o remount,bind,ro $point || exit 9
+        done
         mount -o remount,bind,ro / && cd "$1" && shift && ! touch x 2>/dev/null && exec "$@"
     """
     words = [sys.executable, "-m", "pytest", "interop_tests", "--relay", "embedded", "--tap14"]

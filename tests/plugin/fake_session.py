@@ -38,6 +38,7 @@ class FakeSession:
         self.journal.event(f"SETUP {role}", "sent")
         self.journal.event(f"SETUP {HOSTILE}", "received")
         self.only_listens = True
+        self.left = False
         self.close_awaited = False
         self.remarks = [f"draft-14 was offered alone: {HOSTILE}"] if "remarks" in _behaviour() else []
         self.on_first_request: Any = None

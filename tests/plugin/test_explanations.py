@@ -335,6 +335,13 @@ async def test_knows(relay):
         await subscriber.request(Subscribe(relay.namespace("nowhere"), b"track"), expect=RequestError)
         await publisher.receive(Subscribe)
 
+@pytest.mark.interop("leaves", timeout=1.0)
+async def test_leaves(relay):
+    async with relay.connect("visitor"):
+        pass
+    async with relay.connect("publisher") as publisher:
+        await publisher.receive(Subscribe)
+
 @pytest.mark.interop("asserts", timeout=1.0)
 async def test_asserts(relay):
     async with relay.connect("subscriber") as subscriber:
@@ -372,6 +379,8 @@ def test_a_refusal_is_reported_when_something_else_is_awaited(project: Project) 
     assert values["listens"]["cause"] == "rejected"
     assert values["knows"]["cause"] == "timeout"
     assert values["knows"]["spec"] == "MoQT-18"
+    # Nor is the end of a session that the case has left.
+    assert values["leaves"]["cause"] == "timeout"
     assert re.fullmatch(refused, values["asserts"]["message"]), values["asserts"]["message"]
     assert values["asserts"]["cause"] == "rejected"
 

@@ -14,7 +14,12 @@ from pytest_moqt.protocol.parameters import Parameter
 from pytest_moqt.protocol.registries import RequestErrorCode
 from pytest_moqt.protocol.values import KeyValues
 from pytest_moqt.relay.defects import DEFECTS, behaviour_of
-from pytest_moqt.relay.defects.timing import LATE_SECONDS, SLOW_SECONDS, TOO_LATE_SECONDS
+from pytest_moqt.relay.defects.timing import (
+    LATE_SECONDS,
+    SETUP_LATE_SECONDS,
+    SLOW_SECONDS,
+    TOO_LATE_SECONDS,
+)
 
 NAMESPACE = (b"moq-test", b"interop")
 TRACK = b"track"
@@ -66,7 +71,7 @@ def greeted(relay: FakeRelay, number: int) -> Said:
 @pytest.mark.parametrize(
     ("name", "begin", "kind", "seconds"),
     [
-        ("setup-late", greeted, m.Setup, LATE_SECONDS),
+        ("setup-late", greeted, m.Setup, SETUP_LATE_SECONDS),
         ("setup-too-late", greeted, m.Setup, TOO_LATE_SECONDS),
         ("announce-ok-late", announced, m.RequestOk, LATE_SECONDS),
         ("announce-ok-slow", announced, m.RequestOk, SLOW_SECONDS),
