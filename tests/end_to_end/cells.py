@@ -20,7 +20,7 @@ from pytest_moqt.relay.defects import DEFECTS, applicable
 from pytest_moqt.relay.defects.chapter import DATA_SUBGROUP
 from pytest_moqt.relay.embedded import EmbeddedRelay
 
-AT_A_TIME = 14
+AT_A_TIME = 10
 "Runs; of the time that they take, a tenth is work."
 AGAIN_AT_A_TIME = 3
 "The same, of those that were not as expected."

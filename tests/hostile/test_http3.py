@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -11,7 +10,7 @@ from fronts import listening
 from harm import Judged, Meeting, assert_right, meet, meetings
 from http3 import Script, headers, response
 from http3_harm import HARMS
-from judging import ahead, selected
+from judging import Ahead, ahead, selected
 
 from pytest_moqt.client.errors import ConnectError
 from pytest_moqt.client.session import connect
@@ -25,7 +24,7 @@ DEADLINE = 5.0
 @pytest.fixture(scope="module")
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[Meeting, Future[Judged]]]:
+) -> Iterator[Ahead[Meeting, Judged]]:
     """The runs of all that was selected."""
     folder = tmp_path_factory.mktemp("empty")
     with ahead(selected(request, "meeting"), partial(meet, folder=folder)) as judged:
@@ -34,10 +33,10 @@ def runs(
 
 @pytest.mark.parametrize("meeting", meetings(HARMS), ids=str)
 def test_the_verdict_is_right_and_the_next_case_unharmed(
-    runs: Mapping[Meeting, Future[Judged]], meeting: Meeting
+    runs: Ahead[Meeting, Judged], meeting: Meeting
 ) -> None:
     """A relay that breaks HTTP/3 fails for the stated cause, and one that is merely odd passes."""
-    assert_right(runs[meeting].result(), meeting)
+    runs.check(meeting, partial(assert_right, meeting=meeting))
 
 
 async def _outcome(endpoint: Endpoint) -> tuple[str | None, int | None]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ import pytest
 from answer_harm import ANSWERS
 from client_command import Run
 from data_harm import DATA
-from judging import ahead, assert_survived, judge, selected
+from judging import Ahead, ahead, assert_survived, judge, selected
 from relays import Deed, Hostile
 from request_harm import REQUESTS
 from setup_harm import GOAWAYS, SETUPS
@@ -57,7 +56,7 @@ def judge_hostile(cell: Cell, folder: Path) -> Run:
 @pytest.fixture(scope="module")
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[Cell, Future[Run]]]:
+) -> Iterator[Ahead[Cell, Run]]:
     """The runs of all cells that were selected."""
     folder = tmp_path_factory.mktemp("empty")
     with ahead(selected(request, "cell"), lambda cell: judge_hostile(cell, folder)) as begun:
@@ -65,14 +64,16 @@ def runs(
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_a_deed_has_its_verdict_and_no_other_effect(runs: Mapping[Cell, Future[Run]], cell: Cell) -> None:
+def test_a_deed_has_its_verdict_and_no_other_effect(runs: Ahead[Cell, Run], cell: Cell) -> None:
     """What a relay does to one session fails that case, if it breaks the draft, and nothing else."""
-    run = runs[cell].result()
-
     deed = deed_of(cell)
-    assert_survived(run, deed.cases, deed.cause)
-    notes = [note for point in run.document.points for note in point.values.get("notes", ())]
-    assert bool(notes) == deed.noted, run.stdout
+
+    def right(run: Run) -> None:
+        assert_survived(run, deed.cases, deed.cause)
+        notes = [note for point in run.document.points for note in point.values.get("notes", ())]
+        assert bool(notes) == deed.noted, run.stdout
+
+    runs.check(cell, right)
 
 
 def test_behaviours_are_many() -> None:

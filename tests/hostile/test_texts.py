@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from client_command import Run
-from judging import ahead, assert_survived, judge, selected
+from judging import Ahead, ahead, assert_survived, judge, selected
 from talkers import FORGED, TEXTS, End, Talker
 
 from pytest_moqt.relay.embedded import EmbeddedRelay
@@ -59,7 +58,7 @@ def judge_talker(cell: Cell, folder: Path) -> Run:
 @pytest.fixture(scope="module")
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[Cell, Future[Run]]]:
+) -> Iterator[Ahead[Cell, Run]]:
     """The runs of all cells that were selected."""
     folder = tmp_path_factory.mktemp("empty")
     with ahead(selected(request, "cell"), lambda cell: judge_talker(cell, folder)) as begun:
@@ -67,13 +66,15 @@ def runs(
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_a_text_stays_a_text(runs: Mapping[Cell, Future[Run]], cell: Cell) -> None:
+def test_a_text_stays_a_text(runs: Ahead[Cell, Run], cell: Cell) -> None:
     """Whatever a relay says, the report has its own points only, and tells what was said."""
-    run = runs[cell].result()
 
-    assert_survived(run, cell.end.cases, cell.end.cause)
-    message = run.document.points[0].values["message"]
-    assert (FORGED.decode() in message) != _is_lost_below(cell), run.stdout
+    def right(run: Run) -> None:
+        assert_survived(run, cell.end.cases, cell.end.cause)
+        message = run.document.points[0].values["message"]
+        assert (FORGED.decode() in message) != _is_lost_below(cell), run.stdout
+
+    runs.check(cell, right)
 
 
 def _is_lost_below(cell: Cell) -> bool:

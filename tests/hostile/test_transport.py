@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from fronts import certificate_file, serving
 from harm import Judged, Meeting, assert_right, meet, meetings
-from judging import SETUP_FIRST, ahead, judge, selected
+from judging import SETUP_FIRST, Ahead, ahead, judge, selected
 from quic_harm import HARMS, InSession, vanish
 from strict_tap import prefixed, runner_count
 
@@ -18,7 +17,7 @@ from strict_tap import prefixed, runner_count
 @pytest.fixture(scope="module")
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[Meeting, Future[Judged]]]:
+) -> Iterator[Ahead[Meeting, Judged]]:
     """The runs of all that was selected."""
     folder = tmp_path_factory.mktemp("empty")
     with ahead(selected(request, "meeting"), partial(meet, folder=folder)) as judged:
@@ -27,10 +26,10 @@ def runs(
 
 @pytest.mark.parametrize("meeting", meetings(HARMS), ids=str)
 def test_the_verdict_is_right_and_the_next_case_unharmed(
-    runs: Mapping[Meeting, Future[Judged]], meeting: Meeting
+    runs: Ahead[Meeting, Judged], meeting: Meeting
 ) -> None:
     """A relay that breaks QUIC fails for the stated cause, and one that is merely odd passes."""
-    assert_right(runs[meeting].result(), meeting)
+    runs.check(meeting, partial(assert_right, meeting=meeting))
 
 
 @pytest.mark.parametrize("transport", ["quic", "webtransport"])

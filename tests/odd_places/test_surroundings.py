@@ -243,6 +243,7 @@ def timeless(text: str) -> str:
     """A document without what differs between any two runs: times, ids and the port of the embedded relay."""
     text = re.sub(r"\b[0-9a-f]{16,}\b", "ID", text)
     text = re.sub(r"(?<=duration_ms: )\d+", "MS", text)
+    text = re.sub(r"\b\d+(\.\d+)? ms\b", "MS", text)
     return re.sub(r"(?<=127\.0\.0\.1:)\d+", "PORT", text)
 
 
