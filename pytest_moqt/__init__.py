@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.messages import Fetch as Fetch
     from pytest_moqt.protocol.messages import FetchCancel as FetchCancel
     from pytest_moqt.protocol.messages import FetchOk as FetchOk
+    from pytest_moqt.protocol.messages import FilteredFetch as FilteredFetch
     from pytest_moqt.protocol.messages import Goaway as Goaway
     from pytest_moqt.protocol.messages import JoiningFetch as JoiningFetch
     from pytest_moqt.protocol.messages import MaxRequestId as MaxRequestId
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.messages import PublishNamespace as PublishNamespace
     from pytest_moqt.protocol.messages import PublishNamespaceCancel as PublishNamespaceCancel
     from pytest_moqt.protocol.messages import PublishNamespaceDone as PublishNamespaceDone
+    from pytest_moqt.protocol.messages import PublishStateNotify as PublishStateNotify
     from pytest_moqt.protocol.messages import Reply as Reply
     from pytest_moqt.protocol.messages import Request as Request
     from pytest_moqt.protocol.messages import RequestError as RequestError
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.values import GroupOrder as GroupOrder
     from pytest_moqt.protocol.values import KeyValues as KeyValues
     from pytest_moqt.protocol.values import Location as Location
+    from pytest_moqt.protocol.values import RangeFilter as RangeFilter
     from pytest_moqt.protocol.values import Redirect as Redirect
     from pytest_moqt.protocol.values import Token as Token
     from pytest_moqt.protocol.values import TrackNamespace as TrackNamespace
@@ -73,15 +76,18 @@ _HOMES = {
     "protocol.errors": "LocalProtocolError MoqtError RemoteProtocolError",
     "protocol.events": "Close",
     "protocol.messages": """
-        Fetch FetchCancel FetchOk Goaway JoiningFetch MaxRequestId Message Namespace NamespaceDone
-        Publish PublishBlocked PublishDone PublishNamespace PublishNamespaceCancel
-        PublishNamespaceDone Reply Request RequestError RequestOk RequestUpdate RequestsBlocked
-        Setup StandaloneFetch Subscribe SubscribeNamespace SubscribeOk SubscribeTracks TrackStatus
+        Fetch FetchCancel FetchOk FilteredFetch Goaway JoiningFetch MaxRequestId Message Namespace
+        NamespaceDone Publish PublishBlocked PublishDone PublishNamespace PublishNamespaceCancel
+        PublishNamespaceDone PublishStateNotify Reply Request RequestError RequestOk RequestUpdate
+        RequestsBlocked Setup StandaloneFetch Subscribe SubscribeNamespace SubscribeOk SubscribeTracks
+        TrackStatus
         UNKNOWN_STREAM_COUNT Unsubscribe UnsubscribeNamespace
     """,
     "protocol.parameters": "Parameter Property SetupOption",
     "protocol.registries": "PublishDoneStatus RequestErrorCode SessionError StreamError",
-    "protocol.values": "Filter FilterType GroupOrder KeyValues Location Redirect Token TrackNamespace",
+    "protocol.values": """
+        Filter FilterType GroupOrder KeyValues Location RangeFilter Redirect Token TrackNamespace
+    """,
     "target": "RelayUnderTest",
 }
 "Module to the names that are public here; a test holds them equal to the imports above."

@@ -101,7 +101,7 @@ CATALOG: tuple[Case, ...] = (
         3.0,
         False,
         ("rendezvous-timeout", "message-request-error"),
-        drafts=(18,),
+        drafts=(18, 19, 20, 21, 22),
     ),
 )
 

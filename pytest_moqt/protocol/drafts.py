@@ -1,15 +1,17 @@
 """One row per draft: what differs between drafts and is not the layout of one message.
 
 Source: the drafts' sections on session initialisation, key-value pairs, data streams and request ids;
-section numbers are beside each field. A newer draft starts as a row here.
+section numbers are beside each field. A newer draft starts as a row here: what it changes of the one before.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from enum import Enum
+from typing import Any
 
 from pytest_moqt.protocol.record import Record
-from pytest_moqt.protocol.varint import QUIC_VARINT, VI64, IntegerCoding
+from pytest_moqt.protocol.varint import QUIC_VARINT, VI64, VI64_17, IntegerCoding
 
 
 class Topology(Enum):
@@ -23,6 +25,7 @@ class FetchCoding(Enum):
     """How a draft writes the objects of a FETCH stream (`fetch-header`)."""
 
     EXPLICIT = "every field in every object"
+    FLAGS_WITH_STATUS = "flags of one byte, absolute ids, a status where the payload is empty"
     FLAGS_ABSOLUTE = "flags, absolute ids"
     FLAGS_DELTA = "flags, ids as differences"
 
@@ -67,12 +70,23 @@ class Draft(Record):
     fetch_coding: FetchCoding
     fetch_ranges: frozenset[int]
     "End-of-range flags of a FETCH stream (`end-of-range`)."
+    unknown_stream_count: int
+    "PUBLISH_DONE's Stream Count when the publisher cannot tell (`message-publish-done`)."
     padding: bool
     "Padding streams and datagrams exist (`padding`, 18 on)."
     goaway_on_requests: bool
     "GOAWAY may come on a request stream (18 on)."
     fin_ends_namespace_subscription: bool
-    "A FIN of the requester ends SUBSCRIBE_NAMESPACE and SUBSCRIBE_TRACKS (16-18)."
+    "A FIN of the requester ends SUBSCRIBE_NAMESPACE and SUBSCRIBE_TRACKS (16-18); later it is no cancel."
+
+    reserved_namespaces: bool
+    "Namespaces that begin with `.` or `.session` are no client's (`reserved-namespaces`, 18 on)."
+    repeated_subscriptions: bool
+    "One session may subscribe to a track more than once (`subscriptions`, 19 on)."
+    past_filters_refused: bool
+    "A filter that ends before the largest object is INVALID_RANGE (up to 19); later it is a valid one."
+    request_update_limit: bool
+    "MAX_REQUEST_UPDATES limits updates without an answer (19 on); before, that option is unknown."
 
     @property
     def name(self) -> str:
@@ -88,89 +102,104 @@ class Draft(Record):
         return self.name
 
 
-_ROWS = (
-    Draft(
-        number=14,
-        alpn="moq-00",
-        wt_protocol=None,
-        version_code=0xFF00000E,
-        integers=QUIC_VARINT,
-        topology=Topology.SINGLE_CONTROL_STREAM,
-        delta_types=False,
-        counted_options=True,
-        unknown_parameters_close=False,
-        parameter_scope_closes=False,
-        replies_carry_request_id=True,
-        request_id_credit=True,
-        min_namespace_fields=1,
-        min_prefix_fields=1,
-        empty_namespace_fields=True,
-        subgroup_flags=0x0F,
-        datagram_flags=0x27,
-        zero_object_id_with_status=False,
-        object_statuses=frozenset({0x0, 0x1, 0x3, 0x4}),
-        statuses_with_properties=frozenset({0x0, 0x3, 0x4}),
-        fetch_coding=FetchCoding.EXPLICIT,
-        fetch_ranges=frozenset(),
-        padding=False,
-        goaway_on_requests=False,
-        fin_ends_namespace_subscription=False,
-    ),
-    Draft(
-        number=16,
-        alpn="moqt-16",
-        wt_protocol="moqt-16",
-        version_code=None,
-        integers=QUIC_VARINT,
-        topology=Topology.SINGLE_CONTROL_STREAM,
-        delta_types=True,
-        counted_options=True,
-        unknown_parameters_close=True,
-        parameter_scope_closes=False,
-        replies_carry_request_id=True,
-        request_id_credit=True,
-        min_namespace_fields=1,
-        min_prefix_fields=0,
-        empty_namespace_fields=False,
-        subgroup_flags=0x2F,
-        datagram_flags=0x2F,
-        zero_object_id_with_status=True,
-        object_statuses=frozenset({0x0, 0x3, 0x4}),
-        statuses_with_properties=frozenset({0x0}),
-        fetch_coding=FetchCoding.FLAGS_ABSOLUTE,
-        fetch_ranges=frozenset({0x8C, 0x10C}),
-        padding=False,
-        goaway_on_requests=False,
-        fin_ends_namespace_subscription=True,
-    ),
-    Draft(
-        number=18,
-        alpn="moqt-18",
-        wt_protocol="moqt-18",
-        version_code=None,
-        integers=VI64,
-        topology=Topology.REQUEST_STREAMS,
-        delta_types=True,
-        counted_options=False,
-        unknown_parameters_close=True,
-        parameter_scope_closes=True,
-        replies_carry_request_id=False,
-        request_id_credit=False,
-        min_namespace_fields=0,
-        min_prefix_fields=0,
-        empty_namespace_fields=False,
-        subgroup_flags=0x6F,
-        datagram_flags=0x2F,
-        zero_object_id_with_status=True,
-        object_statuses=frozenset({0x0, 0x3, 0x4}),
-        statuses_with_properties=frozenset({0x0}),
-        fetch_coding=FetchCoding.FLAGS_DELTA,
-        fetch_ranges=frozenset({0x8C, 0x10C}),
-        padding=True,
-        goaway_on_requests=True,
-        fin_ends_namespace_subscription=True,
-    ),
+_14 = Draft(
+    number=14,
+    alpn="moq-00",
+    wt_protocol=None,
+    version_code=0xFF00000E,
+    integers=QUIC_VARINT,
+    topology=Topology.SINGLE_CONTROL_STREAM,
+    delta_types=False,
+    counted_options=True,
+    unknown_parameters_close=False,
+    parameter_scope_closes=False,
+    replies_carry_request_id=True,
+    request_id_credit=True,
+    min_namespace_fields=1,
+    min_prefix_fields=1,
+    empty_namespace_fields=True,
+    subgroup_flags=0x0F,
+    datagram_flags=0x27,
+    zero_object_id_with_status=False,
+    object_statuses=frozenset({0x0, 0x1, 0x3, 0x4}),
+    statuses_with_properties=frozenset({0x0, 0x3, 0x4}),
+    fetch_coding=FetchCoding.EXPLICIT,
+    fetch_ranges=frozenset(),
+    unknown_stream_count=(1 << 62) - 1,
+    padding=False,
+    goaway_on_requests=False,
+    fin_ends_namespace_subscription=False,
+    reserved_namespaces=False,
+    repeated_subscriptions=False,
+    past_filters_refused=True,
+    request_update_limit=False,
 )
+
+
+def _after(row: Draft, **changes: Any) -> Draft:
+    """The next draft: as `row` but for `changes`; its identifiers are those that every draft has since 15."""
+    number = row.number + 1
+    name = f"moqt-{number}"
+    return dataclasses.replace(row, number=number, alpn=name, wt_protocol=name, **changes)
+
+
+_15 = _after(
+    _14,
+    version_code=None,
+    subgroup_flags=0x2F,
+    datagram_flags=0x2F,
+    # The table of 15 prints "Object ID present" for 0x2C and 0x2D, against its bits and against 16.
+    zero_object_id_with_status=True,
+    statuses_with_properties=frozenset({0x0}),
+    fetch_coding=FetchCoding.FLAGS_WITH_STATUS,
+)
+_16 = _after(
+    _15,
+    delta_types=True,
+    unknown_parameters_close=True,
+    min_prefix_fields=0,
+    empty_namespace_fields=False,
+    object_statuses=frozenset({0x0, 0x3, 0x4}),
+    fetch_coding=FetchCoding.FLAGS_ABSOLUTE,
+    fetch_ranges=frozenset({0x8C, 0x10C}),
+    fin_ends_namespace_subscription=True,
+)
+_17 = _after(
+    _16,
+    integers=VI64_17,
+    topology=Topology.REQUEST_STREAMS,
+    counted_options=False,
+    parameter_scope_closes=True,
+    replies_carry_request_id=False,
+    request_id_credit=False,
+    min_namespace_fields=0,
+)
+_18 = _after(
+    _17,
+    integers=VI64,
+    subgroup_flags=0x6F,
+    fetch_coding=FetchCoding.FLAGS_DELTA,
+    padding=True,
+    goaway_on_requests=True,
+    reserved_namespaces=True,
+)
+_19 = _after(
+    _18,
+    fin_ends_namespace_subscription=False,
+    repeated_subscriptions=True,
+    request_update_limit=True,
+)
+_20 = _after(
+    _19,
+    fetch_ranges=frozenset({0x8C, 0x10C, 0x20C}),
+    unknown_stream_count=(1 << 64) - 1,
+    past_filters_refused=False,
+)
+# 21 is 20 with its sections in another order.
+_21 = _after(_20)
+_22 = _after(_21)
+
+_ROWS = (_14, _15, _16, _17, _18, _19, _20, _21, _22)
 
 DRAFTS: dict[int, Draft] = {row.number: row for row in _ROWS}
 SUPPORTED: tuple[int, ...] = tuple(sorted(DRAFTS, reverse=True))

@@ -94,3 +94,15 @@ class VersionNegotiationFailed(RemoteProtocolError):
     """No common draft, or a draft chosen that was not offered (0x15)."""
 
     code = SessionError.VERSION_NEGOTIATION_FAILED
+
+
+class InvalidRequiredRequestId(RemoteProtocolError):
+    """A request that depends on one before the first, draft 17 (0x7, there of this name)."""
+
+    code = SessionError.TOO_MANY_REQUESTS
+
+
+class TooManyRequestUpdates(RemoteProtocolError):
+    """More REQUEST_UPDATEs without an answer than MAX_REQUEST_UPDATES allows, from 19 (0x1B)."""
+
+    code = SessionError.TOO_MANY_REQUEST_UPDATES

@@ -17,21 +17,30 @@ from typing import Any, Generic, Protocol, TypeVar
 from pytest_moqt.protocol.buffer import Reader, Writer, counted
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import (
+    InvalidRequiredRequestId,
     KeyValueFormattingError,
     LocalProtocolError,
     MoqtError,
     NeedMoreData,
     ProtocolViolation,
 )
-from pytest_moqt.protocol.messages import JoiningFetch, Message, StandaloneFetch
+from pytest_moqt.protocol.messages import (
+    UNKNOWN_STREAM_COUNT,
+    FilteredFetch,
+    JoiningFetch,
+    Message,
+    StandaloneFetch,
+)
 from pytest_moqt.protocol.parameters import Options, Parameter, Parameters, Properties, Property, SetupOption
 from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.registries import CodeTable
+from pytest_moqt.protocol.spans import Span, drafts
 from pytest_moqt.protocol.values import (
     Filter,
     FilterType,
     KeyValues,
     Location,
+    RangeFilter,
     Redirect,
     Token,
     TokenAlias,
@@ -156,6 +165,30 @@ def text(what: str, limit: int) -> Codec[str]:
 
     return Codec("text", lambda r, _: r.octets(limit, what).decode("utf-8", "surrogateescape"), push)
 
+
+def _push_inclusive(writer: Writer, value: Location, draft: Draft) -> None:
+    if not value.object:
+        raise LocalProtocolError(f"{draft.name} writes the last object: {value} leaves open which that is")
+    _push_location(writer, Location(value.group, value.object - 1), draft)
+
+
+END_INCLUSIVE: Codec[Location] = Codec(
+    "location", lambda r, _: Location(r.vint(), r.vint() + 1), _push_inclusive
+)
+"From 20: FETCH_OK's End Location, the last object's; carried as the place behind it (`message-fetch-ok`)."
+
+
+def _pull_stream_count(reader: Reader, draft: Draft) -> int:
+    count = reader.vint()
+    return UNKNOWN_STREAM_COUNT if count == draft.unknown_stream_count else count
+
+
+def _push_stream_count(writer: Writer, value: int, draft: Draft) -> None:
+    writer.vint(draft.unknown_stream_count if value == UNKNOWN_STREAM_COUNT else value)
+
+
+STREAM_COUNT: Codec[int] = Codec("integer", _pull_stream_count, _push_stream_count)
+"PUBLISH_DONE's, with the draft's own number for an unknown count."
 
 REASON = text("a Reason Phrase", MAX_REASON)
 URI = text("a URI", MAX_URI)
@@ -331,10 +364,9 @@ def _filter(end_is_delta: bool) -> Codec[Filter]:
     def pull(reader: Reader, _: Draft) -> Filter:
         start = reader.offset
         number = reader.vint()
-        try:
-            kind = FilterType(number)
-        except ValueError:
-            raise ProtocolViolation(f"filter type {number:#x} is not 1 to 4", offset=start) from None
+        if not 1 <= number <= 4:
+            raise ProtocolViolation(f"filter type {number:#x} is not 1 to 4", offset=start)
+        kind = FilterType(number)
         if kind in (FilterType.NEXT_GROUP_START, FilterType.LARGEST_OBJECT):
             return Filter(kind)
         first = Location(reader.vint(), reader.vint())
@@ -343,7 +375,9 @@ def _filter(end_is_delta: bool) -> Codec[Filter]:
         end = reader.vint()
         return Filter(kind, first, first.group + end if end_is_delta else end)
 
-    def push(writer: Writer, value: Filter, _: Draft) -> None:
+    def push(writer: Writer, value: Filter, draft: Draft) -> None:
+        if not 1 <= value.type <= 4:
+            raise LocalProtocolError(f"{draft.name} has no filter of type {value.type.name}")
         writer.vint(value.type)
         if value.type in (FilterType.NEXT_GROUP_START, FilterType.LARGEST_OBJECT):
             return
@@ -365,6 +399,145 @@ FILTER_ABSOLUTE = sized(_filter(end_is_delta=False), "a subscription filter")
 "Drafts 15, 16: the end group absolute (section 5.1.2)."
 FILTER_DELTA = sized(_filter(end_is_delta=True), "a subscription filter")
 "Drafts 17-19: the end group as a difference from the start's (section 5.1.2)."
+
+
+# From draft 20 a filter is a few fields, whose meaning their number (20, 21) or a type (22) tells
+# (`location-filters`): groups back; start; start and end group; start and end.
+_WITH_END = (FilterType.ABSOLUTE_RANGE, FilterType.FULL_RANGE)
+
+
+def _filter_of_fields(fields: tuple[int, ...], start: int) -> Filter:
+    if not fields:
+        return Filter(FilterType.UNFILTERED)
+    if len(fields) == 1:
+        if not fields[0]:
+            return Filter(FilterType.NEXT_GROUP_START)
+        return Filter(FilterType.RELATIVE_START, groups_back=fields[0])
+    first = Location(fields[0], fields[1])
+    if len(fields) == 2:
+        return Filter(FilterType.ABSOLUTE_START, first)
+    end = first.group + fields[2]
+    if end > MAX_TYPE:
+        raise ProtocolViolation("the end group of a location filter is above 2^64-1", offset=start)
+    if len(fields) == 3:
+        return Filter(FilterType.ABSOLUTE_RANGE, first, end)
+    return Filter(FilterType.FULL_RANGE, first, end, fields[3])
+
+
+def _fields_of_filter(value: Filter) -> tuple[int, ...]:
+    if value.type is FilterType.UNFILTERED:
+        return ()
+    if value.type is FilterType.NEXT_GROUP_START:
+        return (0,)
+    given: list[int | None] = [value.groups_back]
+    if value.type is not FilterType.RELATIVE_START:
+        given = [None] if value.start is None else [value.start.group, value.start.object]
+    if value.type in _WITH_END and value.start is not None and value.end_group is not None:
+        given.append(value.end_group - value.start.group)
+        given += [value.end_object] if value.type is FilterType.FULL_RANGE else []
+    if None in given or (value.type in _WITH_END and len(given) < 3):
+        raise LocalProtocolError(f"a filter of type {value.type.name} lacks its start or its end")
+    return tuple(number for number in given if number is not None)
+
+
+def _pull_counted_filter(reader: Reader, _: Draft) -> Filter:
+    start = reader.offset
+    fields: list[int] = []
+    while not reader.at_end:
+        if len(fields) == 4:
+            raise ProtocolViolation("a location filter of more than four fields", offset=start)
+        fields.append(reader.vint())
+    if fields == [0, 0]:
+        return Filter(FilterType.LARGEST_OBJECT)
+    return _filter_of_fields(tuple(fields), start)
+
+
+def _push_counted_filter(writer: Writer, value: Filter, draft: Draft) -> None:
+    fields = (0, 0) if value.type is FilterType.LARGEST_OBJECT else _fields_of_filter(value)
+    if fields == (0, 0) and value.type is FilterType.ABSOLUTE_START:
+        raise LocalProtocolError(
+            f"{draft.name} cannot write a filter that starts at {{0, 0}} and is open: those bytes mean the "
+            "next object; leave it out"
+        )
+    for number in fields:
+        writer.vint(number)
+
+
+_NEXT_OBJECT = 0x5
+"The one filter type of 22 that is not the number of its fields."
+
+
+def _pull_typed_filter(reader: Reader, _: Draft) -> Filter:
+    start = reader.offset
+    number = reader.vint()
+    if number == _NEXT_OBJECT:
+        return Filter(FilterType.LARGEST_OBJECT)
+    if number > _NEXT_OBJECT:
+        raise ProtocolViolation(f"location filter type {number:#x} is not 0 to 5", offset=start)
+    return _filter_of_fields(tuple(reader.vint() for _ in range(number)), start)
+
+
+def _push_typed_filter(writer: Writer, value: Filter, _: Draft) -> None:
+    if value.type is FilterType.LARGEST_OBJECT:
+        writer.vint(_NEXT_OBJECT)
+        return
+    fields = _fields_of_filter(value)
+    writer.vint(len(fields))
+    for number in fields:
+        writer.vint(number)
+
+
+FILTER_COUNTED = sized(
+    Codec("location filter", _pull_counted_filter, _push_counted_filter), "a location filter"
+)
+"Drafts 20, 21: a length, and up to four integers whose number tells what they are (section 5.1.2)."
+FILTER_TYPED: Codec[Filter] = Codec("location filter", _pull_typed_filter, _push_typed_filter)
+"From 22: a type, which is the number of integers behind it, but for Next Object (section 3.3.1)."
+
+
+def range_filter(of_property: bool) -> Codec[RangeFilter]:
+    """A range filter (`range-filters`); what is wrong in it is the request's error, not the session's.
+
+    Args:
+        of_property: It says of which property the numbers are.
+    """
+
+    def pull(reader: Reader, _: Draft) -> RangeFilter:
+        if reader.at_end:
+            return RangeFilter()
+        set_id = reader.u8()
+        property_type = reader.vint() if of_property else None
+        ranges: list[tuple[int, int | None]] = []
+        last = 0
+        while not reader.at_end:
+            first = last + reader.vint()
+            end = None if reader.at_end else first + reader.vint()
+            ranges.append((first, end))
+            last = first if end is None else end
+        return RangeFilter(set_id, tuple(ranges), property_type)
+
+    def push(writer: Writer, value: RangeFilter, draft: Draft) -> None:
+        if value.set_id is None:
+            return
+        U8.push(writer, value.set_id, draft)
+        if of_property != (value.property_type is not None):
+            raise LocalProtocolError("a property type belongs to the filters on properties, and only there")
+        if value.property_type is not None:
+            writer.vint(value.property_type)
+        last = 0
+        for number, (first, end) in enumerate(value.ranges, 1):
+            if (
+                first < last
+                or (end is not None and end < first)
+                or (end is None and number < len(value.ranges))
+            ):
+                raise LocalProtocolError(f"the ranges {value.ranges} do not ascend to at most one open end")
+            writer.vint(first - last)
+            if end is not None:
+                writer.vint(end - first)
+                last = end
+
+    return sized(Codec("range filter", pull, push), "a range filter")
 
 
 def _pull_update_range(reader: Reader, _: Draft) -> Filter:
@@ -480,15 +653,16 @@ PROPERTIES: Codec[Properties] = sized(PROPERTIES_TO_END, "a properties block", l
 "Object properties: a length in bytes, then pairs; the drafts set the whole block no limit."
 
 
-_UNREPEATABLE_OPTIONS = frozenset(
-    {
-        SetupOption.PATH,
-        SetupOption.MAX_REQUEST_ID,
-        SetupOption.MAX_AUTH_TOKEN_CACHE_SIZE,
-        SetupOption.AUTHORITY,
-        SetupOption.MOQT_IMPLEMENTATION,
-    }
-)
+# Where a draft does not know an option it is ignored, however often it comes (`setup-options`).
+_UNREPEATABLE_OPTIONS: dict[int, Span] = {
+    SetupOption.PATH: drafts(14),
+    SetupOption.MAX_REQUEST_ID: drafts(14, 16),
+    SetupOption.MAX_AUTH_TOKEN_CACHE_SIZE: drafts(14),
+    SetupOption.AUTHORITY: drafts(14),
+    SetupOption.MAX_FILTER_RANGES: drafts(19),
+    SetupOption.MOQT_IMPLEMENTATION: drafts(14),
+    SetupOption.MAX_REQUEST_UPDATES: drafts(19),
+}
 
 
 def _pull_options(reader: Reader, draft: Draft) -> Options:
@@ -502,7 +676,8 @@ def _pull_options(reader: Reader, draft: Draft) -> Options:
     while more():
         at = reader.offset
         number = pull_type(reader, draft, number)
-        if number in _UNREPEATABLE_OPTIONS and any(number == key for key, _ in pairs):
+        known = _UNREPEATABLE_OPTIONS.get(number)
+        if known is not None and draft.number in known and any(number == key for key, _ in pairs):
             raise ProtocolViolation(f"setup option {SetupOption(number).name} twice", offset=at)
         if number == SetupOption.AUTHORIZATION_TOKEN:
             pairs.append((number, TOKEN.pull(reader, draft)))
@@ -637,6 +812,29 @@ class LiftedLargest(Record):
 CONTENT_EXISTS = limited(U8, (0, 1), "Content Exists")
 
 
+class RequiredRequestId(Record):
+    """Draft 17's Required Request ID Delta: on which earlier request this one depends (section 9.2).
+
+    Dependencies order what a receiver delivers, and are not kept: 0, no dependency, is written.
+    """
+
+    name: str = "required_request_id_delta"
+    attributes: tuple[str, ...] = ()
+
+    def pull(self, reader: Reader, draft: Draft, values: dict[str, Any]) -> None:  # noqa: ARG002 - a Field
+        """Check it and skip it."""
+        start = reader.offset
+        delta = reader.vint()
+        if 2 * delta > values["request_id"]:
+            raise InvalidRequiredRequestId(
+                f"Required Request ID Delta {delta} reaches before the first request", offset=start
+            )
+
+    def push(self, writer: Writer, draft: Draft, message: Message) -> None:  # noqa: ARG002 - a Field
+        """Write no dependency."""
+        writer.vint(0)
+
+
 class Constant(Record):
     """A field that is always written with one value and not kept when read."""
 
@@ -749,7 +947,9 @@ class FetchRange(Record):
 
     def push(self, writer: Writer, draft: Draft, message: Message) -> None:
         """Write the type and its fields."""
-        value: StandaloneFetch | JoiningFetch = message.range  # type: ignore[attr-defined]
+        value: StandaloneFetch | JoiningFetch | FilteredFetch = message.range  # type: ignore[attr-defined]
+        if isinstance(value, FilteredFetch):
+            raise LocalProtocolError(f"{draft.name} fetches from a start to an end only, or joins")
         if isinstance(value, StandaloneFetch):
             writer.vint(0x1)
             push_full_name(writer, value.track_namespace, value.track_name, draft)

@@ -7,7 +7,7 @@ Rules:
 - Reading and writing interpret the same row.
 - A note about a draft's text stands beside the row it concerns.
 
-Sources: the message tables of the drafts' sections "Control Messages" (14-16: 9, 18: 10) and the
+Sources: the message tables of the drafts' sections "Control Messages" (14-17: 9, 18-20: 10, 22: 9) and the
 sections of the single messages, cited by anchor.
 """
 
@@ -21,6 +21,7 @@ from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import LocalProtocolError
 from pytest_moqt.protocol.fields import (
+    END_INCLUSIVE,
     FILTER_FIELDS,
     LOCATION,
     NAMESPACE,
@@ -28,6 +29,7 @@ from pytest_moqt.protocol.fields import (
     PREFIX,
     REASON,
     REDIRECT,
+    STREAM_COUNT,
     SUFFIX,
     TRACK_PROPERTIES,
     U8,
@@ -46,10 +48,11 @@ from pytest_moqt.protocol.fields import (
     LiftedLargest,
     Optional,
     Plain,
+    RequiredRequestId,
     flag,
     limited,
 )
-from pytest_moqt.protocol.parameter_layouts import ParametersField
+from pytest_moqt.protocol.parameter_layouts import FilteredTrack, ParametersField
 from pytest_moqt.protocol.parameters import Parameter, Property
 from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.registries import PUBLISH_DONE_STATUSES, REQUEST_ERRORS, RequestErrorCode
@@ -108,6 +111,8 @@ class Layout(Record):
 # ---- fields that recur -----------------------------------------------------------------------------
 
 REQUEST_ID = Plain("request_id", VINT)
+REQUIRED_17 = RequiredRequestId()
+SUBSCRIBE_OPTIONS = Plain("subscribe_options", limited(VINT, (0, 1, 2), "Subscribe Options"))
 REASON_FIELD = Plain("reason", REASON)
 NAMESPACE_FIELD = Plain("track_namespace", NAMESPACE)
 PREFIX_FIELD = Plain("track_namespace_prefix", PREFIX)
@@ -205,6 +210,7 @@ _ANSWERED_BY_ERROR_16 = (
     m.TrackStatus,
     *_NAMESPACE_REQUESTS,
 )
+_ANSWERED_BY_OK_18 = (m.Publish, m.RequestUpdate, m.TrackStatus, *_NAMESPACE_REQUESTS, m.SubscribeTracks)
 
 
 def _error_14(name: str, number: int, space: str, anchor: str, *answers: type[m.Message]) -> Layout:
@@ -266,6 +272,15 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(
         m.Goaway, "GOAWAY", 0x10, _CONTROL, drafts(14, 16), (Plain("new_session_uri", URI),), "message-goaway"
     ),
+    Layout(
+        m.Goaway,
+        "GOAWAY",
+        0x10,
+        _CONTROL,
+        drafts(17, 17),
+        (Plain("new_session_uri", URI), Plain("timeout_ms", VINT)),
+        "message-goaway",
+    ),
     # The Request ID is there on the control stream only, and nothing says so but the Length (section 10.4).
     Layout(
         m.Goaway,
@@ -274,6 +289,15 @@ LAYOUTS: tuple[Layout, ...] = (
         _CONTROL | _REQUEST,
         drafts(18, 18),
         (Plain("new_session_uri", URI), Plain("timeout_ms", VINT), Optional("request_id", VINT)),
+        "message-goaway",
+    ),
+    Layout(
+        m.Goaway,
+        "GOAWAY",
+        0x10,
+        _CONTROL | _REQUEST,
+        drafts(19),
+        (Plain("new_session_uri", URI), Plain("timeout_ms", VINT)),
         "message-goaway",
     ),
     Layout(
@@ -377,13 +401,53 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
     Layout(
         m.RequestOk,
+        "PUBLISH_OK",
+        0x1E,
+        _R,
+        drafts(17, 17),
+        (reply_parameters("PUBLISH_OK"),),
+        "message-publish-ok",
+        answers=(m.Publish,),
+    ),
+    Layout(
+        m.RequestOk,
         "REQUEST_OK",
         0x07,
         _R,
-        drafts(18),
+        drafts(17, 17),
+        (reply_parameters("TRACK_STATUS_OK", "REQUEST_UPDATE_OK"),),
+        "message-request-ok",
+        answers=(m.RequestUpdate, m.TrackStatus, *_NAMESPACE_REQUESTS),
+    ),
+    Layout(
+        m.RequestOk,
+        "REQUEST_OK",
+        0x07,
+        _R,
+        drafts(18, 18),
         (reply_parameters("PUBLISH_OK", "TRACK_STATUS_OK", "REQUEST_UPDATE_OK"), PROPERTIES_FIELD),
         "message-request-ok",
-        answers=(m.Publish, m.RequestUpdate, m.TrackStatus, *_NAMESPACE_REQUESTS, m.SubscribeTracks),
+        answers=_ANSWERED_BY_OK_18,
+    ),
+    Layout(
+        m.RequestOk,
+        "REQUEST_OK",
+        0x07,
+        _R,
+        drafts(19),
+        (
+            reply_parameters(
+                "PUBLISH_OK",
+                "TRACK_STATUS_OK",
+                "REQUEST_UPDATE_OK",
+                "PUBLISH_NAMESPACE_OK",
+                "SUBSCRIBE_NAMESPACE_OK",
+                "SUBSCRIBE_TRACKS_OK",
+            ),
+            PROPERTIES_FIELD,
+        ),
+        "message-request-ok",
+        answers=_ANSWERED_BY_OK_18,
     ),
     _error_14("SUBSCRIBE_ERROR", 0x05, "SUBSCRIBE", "message-subscribe-error", m.Subscribe),
     _error_14("PUBLISH_ERROR", 0x1F, "PUBLISH", "message-publish-error", m.Publish),
@@ -400,8 +464,28 @@ LAYOUTS: tuple[Layout, ...] = (
         "REQUEST_ERROR",
         0x05,
         _R,
+        drafts(15, 15),
+        (REQUEST_ID, error_code(), REASON_FIELD),
+        "message-request-error",
+        answers=_ANSWERED_BY_ERROR_16,
+    ),
+    Layout(
+        m.RequestError,
+        "REQUEST_ERROR",
+        0x05,
+        _R,
         drafts(16, 16),
         _ERROR_FIELDS_16,
+        "message-request-error",
+        answers=_ANSWERED_BY_ERROR_16,
+    ),
+    Layout(
+        m.RequestError,
+        "REQUEST_ERROR",
+        0x05,
+        _R,
+        drafts(17, 17),
+        _ERROR_FIELDS_16[1:],
         "message-request-error",
         answers=_ANSWERED_BY_ERROR_16,
     ),
@@ -442,6 +526,15 @@ LAYOUTS: tuple[Layout, ...] = (
         "SUBSCRIBE",
         0x03,
         _F,
+        drafts(17, 17),
+        (REQUEST_ID, REQUIRED_17, TRACK, request_parameters("SUBSCRIBE")),
+        "message-subscribe-req",
+    ),
+    Layout(
+        m.Subscribe,
+        "SUBSCRIBE",
+        0x03,
+        _F,
         drafts(18),
         (REQUEST_ID, TRACK, request_parameters("SUBSCRIBE")),
         "message-subscribe-req",
@@ -460,6 +553,16 @@ LAYOUTS: tuple[Layout, ...] = (
             LARGEST_14,
             parameters_14("SUBSCRIBE_OK", _P.EXPIRES, _P.LARGEST_OBJECT),
         ),
+        "message-subscribe-ok",
+        answers=(m.Subscribe,),
+    ),
+    Layout(
+        m.SubscribeOk,
+        "SUBSCRIBE_OK",
+        0x04,
+        _R,
+        drafts(15, 15),
+        (REQUEST_ID, TRACK_ALIAS, reply_parameters("SUBSCRIBE_OK")),
         "message-subscribe-ok",
         answers=(m.Subscribe,),
     ),
@@ -502,11 +605,29 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
     Layout(
         m.RequestUpdate,
+        "SUBSCRIBE_UPDATE",
+        0x02,
+        _REQUEST,
+        drafts(15, 15),
+        (REQUEST_ID, Plain("existing_request_id", VINT), request_parameters("REQUEST_UPDATE")),
+        "message-subscribe-update",
+    ),
+    Layout(
+        m.RequestUpdate,
         "REQUEST_UPDATE",
         0x02,
         _REQUEST,
         drafts(16, 16),
         (REQUEST_ID, Plain("existing_request_id", VINT), request_parameters("REQUEST_UPDATE")),
+        "message-request-update",
+    ),
+    Layout(
+        m.RequestUpdate,
+        "REQUEST_UPDATE",
+        0x02,
+        _REQUEST,
+        drafts(17, 17),
+        (REQUEST_ID, REQUIRED_17, request_parameters("REQUEST_UPDATE")),
         "message-request-update",
     ),
     Layout(
@@ -535,8 +656,26 @@ LAYOUTS: tuple[Layout, ...] = (
         "TRACK_STATUS",
         0x0D,
         _F,
+        drafts(15, 15),
+        (REQUEST_ID, TRACK, request_parameters("TRACK_STATUS")),
+        "message-track-status",
+    ),
+    Layout(
+        m.TrackStatus,
+        "TRACK_STATUS",
+        0x0D,
+        _F,
         drafts(16, 16),
         (REQUEST_ID, TRACK, request_parameters("TRACK_STATUS")),
+        "message-track-status",
+    ),
+    Layout(
+        m.TrackStatus,
+        "TRACK_STATUS",
+        0x0D,
+        _F,
+        drafts(17, 17),
+        (REQUEST_ID, REQUIRED_17, TRACK, request_parameters("TRACK_STATUS")),
         "message-track-status",
     ),
     Layout(
@@ -573,8 +712,26 @@ LAYOUTS: tuple[Layout, ...] = (
         "PUBLISH",
         0x1D,
         _F,
+        drafts(15, 15),
+        (REQUEST_ID, TRACK, TRACK_ALIAS, request_parameters("PUBLISH")),
+        "message-publish",
+    ),
+    Layout(
+        m.Publish,
+        "PUBLISH",
+        0x1D,
+        _F,
         drafts(16, 16),
         (REQUEST_ID, TRACK, TRACK_ALIAS, request_parameters("PUBLISH"), PROPERTIES_FIELD),
+        "message-publish",
+    ),
+    Layout(
+        m.Publish,
+        "PUBLISH",
+        0x1D,
+        _F,
+        drafts(17, 17),
+        (REQUEST_ID, REQUIRED_17, TRACK, TRACK_ALIAS, request_parameters("PUBLISH"), PROPERTIES_FIELD),
         "message-publish",
     ),
     Layout(
@@ -592,7 +749,12 @@ LAYOUTS: tuple[Layout, ...] = (
         0x0B,
         _REQUEST,
         drafts(14, 16),
-        (REQUEST_ID, ErrorCode("status", PUBLISH_DONE_STATUSES), Plain("stream_count", VINT), REASON_FIELD),
+        (
+            REQUEST_ID,
+            ErrorCode("status", PUBLISH_DONE_STATUSES),
+            Plain("stream_count", STREAM_COUNT),
+            REASON_FIELD,
+        ),
         "message-publish-done",
     ),
     Layout(
@@ -601,7 +763,7 @@ LAYOUTS: tuple[Layout, ...] = (
         0x0B,
         _REQUEST,
         drafts(17),
-        (ErrorCode("status", PUBLISH_DONE_STATUSES), Plain("stream_count", VINT), REASON_FIELD),
+        (ErrorCode("status", PUBLISH_DONE_STATUSES), Plain("stream_count", STREAM_COUNT), REASON_FIELD),
         "message-publish-done",
     ),
     # ---- fetch ----
@@ -634,8 +796,26 @@ LAYOUTS: tuple[Layout, ...] = (
         "FETCH",
         0x16,
         _F,
+        drafts(17, 17),
+        (REQUEST_ID, REQUIRED_17, FetchRange(), request_parameters("FETCH")),
+        "message-fetch",
+    ),
+    Layout(
+        m.Fetch,
+        "FETCH",
+        0x16,
+        _F,
         drafts(18, 19),
         (REQUEST_ID, FetchRange(), request_parameters("FETCH")),
+        "message-fetch",
+    ),
+    Layout(
+        m.Fetch,
+        "FETCH",
+        0x16,
+        _F,
+        drafts(20),
+        (REQUEST_ID, FilteredTrack(request_parameters("FETCH"))),
         "message-fetch",
     ),
     Layout(
@@ -645,6 +825,16 @@ LAYOUTS: tuple[Layout, ...] = (
         _R,
         drafts(14, 14),
         (REQUEST_ID, TRACK_ORDER_14, END_OF_TRACK, Plain("end", LOCATION), parameters_14("FETCH_OK")),
+        "message-fetch-ok",
+        answers=(m.Fetch,),
+    ),
+    Layout(
+        m.FetchOk,
+        "FETCH_OK",
+        0x18,
+        _R,
+        drafts(15, 15),
+        (REQUEST_ID, END_OF_TRACK, Plain("end", LOCATION), reply_parameters("FETCH_OK")),
         "message-fetch-ok",
         answers=(m.Fetch,),
     ),
@@ -663,8 +853,18 @@ LAYOUTS: tuple[Layout, ...] = (
         "FETCH_OK",
         0x18,
         _R,
-        drafts(17),
+        drafts(17, 19),
         (END_OF_TRACK, Plain("end", LOCATION), reply_parameters("FETCH_OK"), PROPERTIES_FIELD),
+        "message-fetch-ok",
+        answers=(m.Fetch,),
+    ),
+    Layout(
+        m.FetchOk,
+        "FETCH_OK",
+        0x18,
+        _R,
+        drafts(20),
+        (END_OF_TRACK, Plain("end", END_INCLUSIVE), reply_parameters("FETCH_OK"), PROPERTIES_FIELD),
         "message-fetch-ok",
         answers=(m.Fetch,),
     ),
@@ -688,6 +888,15 @@ LAYOUTS: tuple[Layout, ...] = (
         _F,
         drafts(15, 16),
         (REQUEST_ID, NAMESPACE_FIELD, request_parameters("PUBLISH_NAMESPACE")),
+        "message-pub-ns",
+    ),
+    Layout(
+        m.PublishNamespace,
+        "PUBLISH_NAMESPACE",
+        0x06,
+        _F,
+        drafts(17, 17),
+        (REQUEST_ID, REQUIRED_17, NAMESPACE_FIELD, request_parameters("PUBLISH_NAMESPACE")),
         "message-pub-ns",
     ),
     Layout(
@@ -749,15 +958,39 @@ LAYOUTS: tuple[Layout, ...] = (
         "SUBSCRIBE_NAMESPACE",
         0x11,
         _F,
+        drafts(15, 15),
+        (REQUEST_ID, PREFIX_FIELD, request_parameters("SUBSCRIBE_NAMESPACE")),
+        "message-subscribe-ns",
+    ),
+    Layout(
+        m.SubscribeNamespace,
+        "SUBSCRIBE_NAMESPACE",
+        0x11,
+        _F,
         drafts(16, 16),
         (
             REQUEST_ID,
             PREFIX_FIELD,
-            Plain("subscribe_options", limited(VINT, (0, 1, 2), "Subscribe Options")),
+            SUBSCRIBE_OPTIONS,
             request_parameters("SUBSCRIBE_NAMESPACE"),
         ),
         "message-subscribe-ns",
         own_stream=True,
+    ),
+    Layout(
+        m.SubscribeNamespace,
+        "SUBSCRIBE_NAMESPACE",
+        0x11,
+        _F,
+        drafts(17, 17),
+        (
+            REQUEST_ID,
+            REQUIRED_17,
+            PREFIX_FIELD,
+            SUBSCRIBE_OPTIONS,
+            request_parameters("SUBSCRIBE_NAMESPACE"),
+        ),
+        "message-subscribe-ns",
     ),
     Layout(
         m.SubscribeNamespace,
@@ -784,6 +1017,15 @@ LAYOUTS: tuple[Layout, ...] = (
         _REQUEST,
         drafts(14, 14),
         (PREFIX_FIELD,),
+        "message-unsub-ns",
+    ),
+    Layout(
+        m.UnsubscribeNamespace,
+        "UNSUBSCRIBE_NAMESPACE",
+        0x14,
+        _REQUEST,
+        drafts(15, 15),
+        (REQUEST_ID,),
         "message-unsub-ns",
     ),
     Layout(
@@ -814,6 +1056,24 @@ LAYOUTS: tuple[Layout, ...] = (
         drafts(17, 18),
         (FullTrackName("track_namespace_suffix", SUFFIX),),
         "message-publish-blocked",
+    ),
+    Layout(
+        m.PublishBlocked,
+        "PUBLISH_SKIPPED",
+        0x0F,
+        _REQUEST,
+        drafts(19),
+        (FullTrackName("track_namespace_suffix", SUFFIX),),
+        "message-publish-skipped",
+    ),
+    Layout(
+        m.PublishStateNotify,
+        "PUBLISH_STATE_NOTIFY",
+        0x22,
+        _REQUEST,
+        drafts(20),
+        (request_parameters("PUBLISH_STATE_NOTIFY"),),
+        "message-publish-state-notify",
     ),
 )
 

@@ -19,10 +19,10 @@ from typing import Any
 from pytest_moqt.protocol.parameters import Options, Parameters, Properties
 from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode
-from pytest_moqt.protocol.values import KeyValues, Location, Redirect, TrackNamespace
+from pytest_moqt.protocol.values import Filter, KeyValues, Location, Redirect, TrackNamespace
 
 UNKNOWN_STREAM_COUNT = (1 << 62) - 1
-"PUBLISH_DONE's Stream Count when the publisher cannot tell (`message-publish-done`, drafts 14-19)."
+"PUBLISH_DONE's Stream Count when the publisher cannot tell, whatever number a draft writes."
 
 _NO_PAIRS: KeyValues[Any, Any] = KeyValues()
 _KEYED = ("options", "parameters", "track_properties")
@@ -155,6 +155,12 @@ class PublishDone(Message):
     request_id: int | None = None
 
 
+class PublishStateNotify(Message):
+    """PUBLISH_STATE_NOTIFY (from 20): the publisher's side of a subscription changed; never answered."""
+
+    parameters: Parameters = _NO_PAIRS
+
+
 class StandaloneFetch(Record):
     """FETCH type 0x1: a range of a track by name. `end` is exclusive; object 0 means the whole group."""
 
@@ -165,7 +171,7 @@ class StandaloneFetch(Record):
 
 
 class JoiningFetch(Record):
-    """FETCH types 0x2 and 0x3: what precedes a subscription."""
+    """FETCH types 0x2 and 0x3 (14-19): what precedes a subscription; FILL_PARAMETERS later."""
 
     joining_request_id: int
     joining_start: int
@@ -173,10 +179,19 @@ class JoiningFetch(Record):
     relative: bool = True
 
 
+class FilteredFetch(Record):
+    """FETCH from 20: a range that no start and end give; where they do, it is a StandaloneFetch too."""
+
+    track_namespace: TrackNamespace
+    track_name: bytes
+    filter: Filter | None = None
+    "None: the whole track."
+
+
 class Fetch(Request):
     """FETCH: ask for past objects."""
 
-    range: StandaloneFetch | JoiningFetch
+    range: StandaloneFetch | JoiningFetch | FilteredFetch
     parameters: Parameters = _NO_PAIRS
     request_id: int | None = None
 
@@ -269,7 +284,7 @@ class NamespaceDone(Message):
 
 
 class PublishBlocked(Message):
-    """PUBLISH_BLOCKED (17, 18): a track under the prefix could not be offered."""
+    """PUBLISH_BLOCKED (17, 18), PUBLISH_SKIPPED (from 19): a track under the prefix could not be offered."""
 
     track_namespace_suffix: TrackNamespace
     track_name: bytes

@@ -22,7 +22,15 @@ from typing import Any
 from pytest_moqt.protocol import messages, objects
 from pytest_moqt.protocol.parameters import Parameter, Property, SetupOption
 from pytest_moqt.protocol.record import Record
-from pytest_moqt.protocol.values import Filter, GroupOrder, KeyValues, Location, Token, TrackNamespace
+from pytest_moqt.protocol.values import (
+    Filter,
+    GroupOrder,
+    KeyValues,
+    Location,
+    RangeFilter,
+    Token,
+    TrackNamespace,
+)
 
 KINDS: dict[str, type[Record]] = {
     name: kind
@@ -38,6 +46,12 @@ _PARAMETER_TYPES: dict[Parameter, Any] = {
     Parameter.SUBSCRIPTION_FILTER: Filter,
     Parameter.TRACK_NAMESPACE_PREFIX: TrackNamespace,
     Parameter.GROUP_ORDER: GroupOrder | int,
+    Parameter.SUBGROUP_FILTER: RangeFilter,
+    Parameter.OBJECTID_FILTER: RangeFilter,
+    Parameter.PRIORITY_FILTER: RangeFilter,
+    Parameter.OBJECT_PROPERTY_FILTER: RangeFilter,
+    Parameter.TRACK_PROPERTY_FILTER: RangeFilter,
+    Parameter.FILL_PARAMETERS: KeyValues,
 }
 _KEYS: dict[str, type[Enum]] = {
     "parameters": Parameter,
@@ -66,6 +80,9 @@ def to_json(value: Any) -> Any:
         return value.name
     if isinstance(value, tuple):
         return [to_json(item) for item in value]
+    if isinstance(value, KeyValues):
+        # Only parameters are ever inside another value (FILL_PARAMETERS).
+        return _pairs_to_json(value, Parameter)
     return value
 
 
@@ -159,8 +176,18 @@ def _value(kind: Any, data: Any, where: str) -> Any:
     if origin is tuple:
         if not isinstance(data, list):
             raise NotationError(f"{where} must be a list, not {data!r}")
-        item = typing.get_args(kind)[0]
-        return tuple(_value(item, entry, f"{where}[{number}]") for number, entry in enumerate(data))
+        items = typing.get_args(kind)
+        if items[-1] is not Ellipsis and len(items) != len(data):
+            raise NotationError(f"{where} must be a list of {len(items)}, not of {len(data)}")
+        kinds = [items[0]] * len(data) if items[-1] is Ellipsis else items
+        return tuple(
+            _value(item, entry, f"{where}[{number}]")
+            for number, (item, entry) in enumerate(zip(kinds, data, strict=True))
+        )
+    if kind is KeyValues:
+        if not isinstance(data, Mapping):
+            raise NotationError(f"{where} must be an object, not {data!r}")
+        return _pairs_from_json(Parameter, data, where)
     if kind is bytes:
         return _bytes_from_json(data, where)
     if kind in (int, bool, str):

@@ -10,11 +10,12 @@ Rules:
 - Lengths are checked against `max_object_size` before the bytes are awaited, so that no length a peer
   writes costs memory.
 
-Sources: drafts 14 and 16 section 10, 18 section 11.
+Sources: drafts 14-17 section 10, 18-22 section 11.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -130,7 +131,7 @@ class FetchRangeEnd(Record):
     """End of Range: no object between the one before and this place, included, is in the stream."""
 
     flags: int
-    "0x8C: they do not exist; 0x10C: that is not known."
+    "0x8C: they do not exist; 0x10C: that is not known; 0x20C (from 20): FILL_TIMEOUT was over."
     group_id: int
     object_id: int
 
@@ -355,12 +356,13 @@ class DataStreamDecoder:
         if self.draft.fetch_coding is FetchCoding.EXPLICIT:
             return self._pull_explicit(reader)
         start = self.consumed + reader.offset
-        flags = reader.vint()
+        with_status = self.draft.fetch_coding is FetchCoding.FLAGS_WITH_STATUS
+        flags = reader.u8() if with_status else reader.vint()
         if flags in self.draft.fetch_ranges:
             end = FetchRangeEnd(flags, reader.vint(), reader.vint())
             self._place = (end.group_id, end.object_id)
             return end
-        if flags >= 0x80:
+        if flags >= (_F_DATAGRAM if with_status else 0x80):
             raise ProtocolViolation(f"{self.draft.name} has no Serialization Flags {flags:#x}", offset=start)
         return self._pull_flagged(reader, flags, start)
 
@@ -405,8 +407,12 @@ class DataStreamDecoder:
         else:
             priority = self._fetched.publisher_priority
         properties = self._pull_properties(reader) if flags & _F_PROPERTIES else _NO_PROPERTIES
-        payload = self._pull_payload(reader, reader.vint())
-        item = FetchObject(group, subgroup, number, priority, payload, properties)
+        length = reader.vint()
+        status = 0
+        if not length and self.draft.fetch_coding is FetchCoding.FLAGS_WITH_STATUS:
+            status = self._pull_status(reader, properties)
+        payload = self._pull_payload(reader, length)
+        item = FetchObject(group, subgroup, number, priority, payload, properties, status)
         self._fetched = item
         self._place = (group, number)
         return item
@@ -532,21 +538,24 @@ class FetchEncoder:
         """
         writer = Writer(self.draft.integers)
         _check_own(item.status, item.payload, item.properties, self.draft)
-        if item.status and self.draft.fetch_coding is not FetchCoding.EXPLICIT:
+        coding = self.draft.fetch_coding
+        has_status = coding in (FetchCoding.EXPLICIT, FetchCoding.FLAGS_WITH_STATUS)
+        if item.status and not has_status:
             raise LocalProtocolError(f"{self.draft.name} has no object status in the answer to a FETCH")
-        if self.draft.fetch_coding is FetchCoding.EXPLICIT:
-            writer.vint(item.group_id)
+        if item.subgroup_id is None and has_status:
             # "Objects with forwarding preference Datagram have a Subgroup ID equal to the Object ID".
-            writer.vint(item.object_id if item.subgroup_id is None else item.subgroup_id)
+            item = dataclasses.replace(item, subgroup_id=item.object_id)
+        if coding is FetchCoding.EXPLICIT:
+            writer.vint(item.group_id)
+            writer.vint(item.subgroup_id or 0)
             writer.vint(item.object_id)
             writer.u8(item.publisher_priority)
             PROPERTIES.push(writer, item.properties, self.draft)
-            writer.vint(len(item.payload))
-            if not item.payload:
-                writer.vint(item.status)
         else:
             self._push_flagged(writer, item)
-            writer.vint(len(item.payload))
+        writer.vint(len(item.payload))
+        if has_status and not item.payload:
+            writer.vint(item.status)
         writer.raw(item.payload)
         self._fetched = item
         self._place = (item.group_id, item.object_id)

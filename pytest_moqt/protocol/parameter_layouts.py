@@ -3,12 +3,13 @@
 A scope is the wire name of a message; replies that share REQUEST_OK are told apart by what they answer
 (`PUBLISH_OK`, `TRACK_STATUS_OK`, `REQUEST_UPDATE_OK`, ...).
 
-Sources: draft 14 section 9.2.1, 16 sections 9.2 and 13.2, 18 sections 10.2 and 15.7; `message-params`.
+Sources: drafts 14 section 9.2.1, 15 and 16 sections 9.2 and 13.2, 17 sections 9.3 and 14.3, 18-20 sections
+10.2 and 15.7, 22 sections 9.20 and 16.7; `message-params`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -17,7 +18,9 @@ from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import KeyValueFormattingError, LocalProtocolError, ProtocolViolation
 from pytest_moqt.protocol.fields import (
     FILTER_ABSOLUTE,
+    FILTER_COUNTED,
     FILTER_DELTA,
+    FILTER_TYPED,
     LOCATION,
     PREFIX,
     TOKEN,
@@ -27,17 +30,20 @@ from pytest_moqt.protocol.fields import (
     in_wire_order,
     limited,
     positive,
+    pull_full_name,
     pull_pair_value,
     pull_type,
+    push_full_name,
     push_pair_value,
     push_type,
+    range_filter,
     sized,
 )
-from pytest_moqt.protocol.messages import Message
+from pytest_moqt.protocol.messages import FilteredFetch, JoiningFetch, Message, StandaloneFetch
 from pytest_moqt.protocol.parameters import Parameter, Parameters
 from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.spans import Span, drafts
-from pytest_moqt.protocol.values import KeyValues
+from pytest_moqt.protocol.values import Filter, FilterType, KeyValues, Location
 
 _P = Parameter
 
@@ -62,6 +68,8 @@ _ORDER = (1, 2)
 _TIMEOUT_14 = _scope(
     "SUBSCRIBE SUBSCRIBE_OK SUBSCRIBE_UPDATE PUBLISH PUBLISH_OK TRACK_STATUS TRACK_STATUS_OK"
 )
+_TIMEOUT_15 = _scope("SUBSCRIBE SUBSCRIBE_OK REQUEST_UPDATE PUBLISH PUBLISH_OK TRACK_STATUS TRACK_STATUS_OK")
+_TIMEOUT_20 = _scope("SUBSCRIBE REQUEST_UPDATE PUBLISH")
 _TIMEOUT_16 = _scope("SUBSCRIBE REQUEST_UPDATE PUBLISH_OK")
 _TOKENS = "SUBSCRIBE REQUEST_UPDATE PUBLISH SUBSCRIBE_NAMESPACE PUBLISH_NAMESPACE TRACK_STATUS FETCH"
 _LARGEST = _scope("SUBSCRIBE_OK PUBLISH REQUEST_UPDATE_OK TRACK_STATUS_OK")
@@ -69,6 +77,39 @@ _FORWARDING = "SUBSCRIBE REQUEST_UPDATE PUBLISH PUBLISH_OK"
 _ORDERED = _scope("SUBSCRIBE PUBLISH_OK FETCH")
 _PRIORITISED = _scope("SUBSCRIBE FETCH REQUEST_UPDATE PUBLISH_OK")
 _FILTERED = _scope("SUBSCRIBE PUBLISH_OK REQUEST_UPDATE")
+_STATUS = _scope("TRACK_STATUS")
+_NAMESPACE_OKS = _scope("PUBLISH_NAMESPACE_OK SUBSCRIBE_NAMESPACE_OK SUBSCRIBE_TRACKS_OK")
+_NOTIFIED = _scope("PUBLISH_STATE_NOTIFY")
+_FILTERED_20 = _scope(
+    "SUBSCRIBE FETCH PUBLISH PUBLISH_STATE_NOTIFY REQUEST_UPDATE SUBSCRIBE_TRACKS FILL_PARAMETERS"
+)
+
+_LOWEST_FILL = 0x0A
+"The lowest parameter that FILL_PARAMETERS may hold; a smaller integer at its beginning is a count."
+
+
+def _pull_fill(reader: Reader, draft: Draft) -> Parameters:
+    """The parameters inside FILL_PARAMETERS.
+
+    The drafts do not say whether a count precedes them, as it does in a message (20 section 10.2.15): most
+    write one, some do not, so both are read.
+    """
+    values: dict[str, Any] = {}
+    if not reader.at_end:
+        start = reader.offset
+        number = reader.vint()
+        reader.offset = start
+        if number < _LOWEST_FILL:
+            _FILL.pull(reader, draft, values)
+        else:
+            _FILL.pull_pairs(reader, draft, values, lambda: not reader.at_end)
+    found: Parameters = values.get("parameters", KeyValues())
+    return found
+
+
+def _push_fill(writer: Writer, value: Parameters, draft: Draft) -> None:
+    _FILL.push_parameters(writer, draft, value)
+
 
 PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
     ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(14, 14), _TIMEOUT_14),
@@ -76,7 +117,9 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
     ParameterLayout(
         _P.OBJECT_DELIVERY_TIMEOUT, 0x02, positive(VINT, "DELIVERY_TIMEOUT"), drafts(16, 16), _TIMEOUT_16
     ),
-    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(17), _TIMEOUT_16),
+    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(15, 15), _TIMEOUT_15),
+    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(17, 19), _TIMEOUT_16),
+    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(20), _TIMEOUT_20),
     ParameterLayout(
         _P.AUTHORIZATION_TOKEN,
         0x03,
@@ -85,7 +128,7 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         _scope(_TOKENS.replace("REQUEST_UPDATE", "SUBSCRIBE_UPDATE")),
         repeatable=True,
     ),
-    ParameterLayout(_P.AUTHORIZATION_TOKEN, 0x03, TOKEN, drafts(16, 17), _scope(_TOKENS), repeatable=True),
+    ParameterLayout(_P.AUTHORIZATION_TOKEN, 0x03, TOKEN, drafts(15, 17), _scope(_TOKENS), repeatable=True),
     ParameterLayout(
         _P.AUTHORIZATION_TOKEN,
         0x03,
@@ -104,10 +147,18 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
     ),
     # 17 and 18 do not state the coding; every implementation writes an integer.
     ParameterLayout(_P.RENDEZVOUS_TIMEOUT, 0x04, VINT, drafts(17), _scope("SUBSCRIBE")),
-    ParameterLayout(_P.SUBGROUP_DELIVERY_TIMEOUT, 0x06, VINT, drafts(18), _TIMEOUT_16),
+    ParameterLayout(_P.SUBGROUP_DELIVERY_TIMEOUT, 0x06, VINT, drafts(18, 19), _TIMEOUT_16),
+    ParameterLayout(_P.SUBGROUP_DELIVERY_TIMEOUT, 0x06, VINT, drafts(20), _TIMEOUT_20),
     ParameterLayout(_P.EXPIRES, 0x08, VINT, drafts(15, 16), _scope("SUBSCRIBE_OK PUBLISH PUBLISH_OK")),
     ParameterLayout(
-        _P.EXPIRES, 0x08, VINT, drafts(17), _scope("SUBSCRIBE_OK PUBLISH PUBLISH_OK REQUEST_UPDATE_OK")
+        _P.EXPIRES, 0x08, VINT, drafts(17, 18), _scope("SUBSCRIBE_OK PUBLISH PUBLISH_OK REQUEST_UPDATE_OK")
+    ),
+    ParameterLayout(
+        _P.EXPIRES,
+        0x08,
+        VINT,
+        drafts(19),
+        _scope("SUBSCRIBE_OK PUBLISH PUBLISH_OK REQUEST_UPDATE_OK") | _NAMESPACE_OKS,
     ),
     # "Length/Value does not match the serialization defined by that Type": KEY_VALUE_FORMATTING_ERROR
     # (16 section 1.4.2), where a parameter is a key-value pair.
@@ -118,13 +169,29 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         drafts(15, 16),
         _LARGEST,
     ),
-    ParameterLayout(_P.LARGEST_OBJECT, 0x09, LOCATION, drafts(17), _LARGEST),
-    ParameterLayout(_P.FILL_TIMEOUT, 0x0A, VINT, drafts(18), _scope("FETCH")),
+    ParameterLayout(_P.LARGEST_OBJECT, 0x09, LOCATION, drafts(17, 19), _LARGEST),
+    ParameterLayout(_P.LARGEST_OBJECT, 0x09, LOCATION, drafts(20), _LARGEST | _NOTIFIED),
+    ParameterLayout(_P.FILL_TIMEOUT, 0x0A, VINT, drafts(18, 19), _scope("FETCH")),
+    ParameterLayout(_P.FILL_TIMEOUT, 0x0A, VINT, drafts(20), _scope("FETCH FILL_PARAMETERS")),
+    ParameterLayout(
+        _P.PUBLISHER_PRIORITY,
+        0x0E,
+        limited(VINT, range(256), "PUBLISHER_PRIORITY"),
+        drafts(15, 15),
+        _scope("SUBSCRIBE_OK PUBLISH"),
+    ),
     ParameterLayout(
         _P.FORWARD,
         0x10,
         limited(VINT, _FORWARD, "FORWARD"),
-        drafts(15, 16),
+        drafts(15, 15),
+        _scope(_FORWARDING + " SUBSCRIBE_NAMESPACE TRACK_STATUS TRACK_STATUS_OK"),
+    ),
+    ParameterLayout(
+        _P.FORWARD,
+        0x10,
+        limited(VINT, _FORWARD, "FORWARD"),
+        drafts(16, 16),
         _scope(_FORWARDING + " SUBSCRIBE_NAMESPACE"),
     ),
     ParameterLayout(
@@ -138,27 +205,119 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         _P.FORWARD,
         0x10,
         limited(U8, _FORWARD, "FORWARD"),
-        drafts(18),
+        drafts(18, 19),
         _scope(_FORWARDING + " SUBSCRIBE_TRACKS"),
+    ),
+    ParameterLayout(
+        _P.FORWARD,
+        0x10,
+        limited(U8, _FORWARD, "FORWARD"),
+        drafts(20),
+        _scope("SUBSCRIBE REQUEST_UPDATE PUBLISH SUBSCRIBE_TRACKS") | _NOTIFIED,
     ),
     ParameterLayout(
         _P.SUBSCRIBER_PRIORITY,
         0x20,
         limited(VINT, range(256), "SUBSCRIBER_PRIORITY"),
-        drafts(15, 16),
+        drafts(15, 15),
+        _PRIORITISED | _STATUS,
+    ),
+    ParameterLayout(
+        _P.SUBSCRIBER_PRIORITY,
+        0x20,
+        limited(VINT, range(256), "SUBSCRIBER_PRIORITY"),
+        drafts(16, 16),
         _PRIORITISED,
     ),
-    ParameterLayout(_P.SUBSCRIBER_PRIORITY, 0x20, U8, drafts(17), _PRIORITISED),
-    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_ABSOLUTE, drafts(15, 16), _FILTERED),
-    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_DELTA, drafts(17, 19), _FILTERED),
-    ParameterLayout(_P.GROUP_ORDER, 0x22, limited(VINT, _ORDER, "GROUP_ORDER"), drafts(15, 16), _ORDERED),
-    ParameterLayout(_P.GROUP_ORDER, 0x22, limited(U8, _ORDER, "GROUP_ORDER"), drafts(17), _ORDERED),
+    ParameterLayout(_P.SUBSCRIBER_PRIORITY, 0x20, U8, drafts(17, 19), _PRIORITISED),
+    # SUBSCRIBE_TRACKS: a SUBSCRIBE's parameters "unless its definition says otherwise" (20 section 10.20.1),
+    # although the list of 22 section 9.18 lacks it; relays in the field take it and copy it into PUBLISH.
     ParameterLayout(
-        _P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(15), _scope("PUBLISH_OK SUBSCRIBE REQUEST_UPDATE")
+        _P.SUBSCRIBER_PRIORITY,
+        0x20,
+        U8,
+        drafts(20),
+        _scope("SUBSCRIBE FETCH REQUEST_UPDATE PUBLISH SUBSCRIBE_TRACKS FILL_PARAMETERS"),
     ),
-    # The text says a Track Namespace (`track-namespace-prefix-param`); one implementation puts a length
-    # before it.
+    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_ABSOLUTE, drafts(15, 15), _FILTERED | _STATUS),
+    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_ABSOLUTE, drafts(16, 16), _FILTERED),
+    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_DELTA, drafts(17, 19), _FILTERED),
+    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_COUNTED, drafts(20, 21), _FILTERED_20),
+    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_TYPED, drafts(22), _FILTERED_20),
+    ParameterLayout(
+        _P.GROUP_ORDER,
+        0x22,
+        limited(VINT, _ORDER, "GROUP_ORDER"),
+        drafts(15, 15),
+        _ORDERED | _STATUS | _scope("SUBSCRIBE_OK TRACK_STATUS_OK PUBLISH"),
+    ),
+    ParameterLayout(_P.GROUP_ORDER, 0x22, limited(VINT, _ORDER, "GROUP_ORDER"), drafts(16, 16), _ORDERED),
+    ParameterLayout(_P.GROUP_ORDER, 0x22, limited(U8, _ORDER, "GROUP_ORDER"), drafts(17, 18), _ORDERED),
+    ParameterLayout(
+        _P.GROUP_ORDER,
+        0x22,
+        limited(U8, _ORDER, "GROUP_ORDER"),
+        drafts(19, 19),
+        _scope("SUBSCRIBE SUBSCRIBE_TRACKS FETCH"),
+    ),
+    ParameterLayout(
+        _P.GROUP_ORDER,
+        0x22,
+        limited(U8, _ORDER, "GROUP_ORDER"),
+        drafts(20),
+        _scope("SUBSCRIBE SUBSCRIBE_TRACKS FETCH PUBLISH FILL_PARAMETERS"),
+    ),
+    ParameterLayout(
+        _P.FILL_PARAMETERS,
+        0x23,
+        sized(Codec("parameters", _pull_fill, _push_fill), "FILL_PARAMETERS"),
+        drafts(20),
+        _scope("SUBSCRIBE REQUEST_UPDATE SUBSCRIBE_TRACKS"),
+    ),
+    *(
+        ParameterLayout(parameter, number, range_filter(of_property), span, scope, repeatable=True)
+        for parameter, number, of_property in (
+            (_P.SUBGROUP_FILTER, 0x25, False),
+            (_P.OBJECTID_FILTER, 0x26, False),
+            (_P.PRIORITY_FILTER, 0x27, False),
+            (_P.OBJECT_PROPERTY_FILTER, 0x28, True),
+        )
+        for span, scope in (
+            (drafts(19, 19), _scope("SUBSCRIBE FETCH SUBSCRIBE_TRACKS REQUEST_UPDATE PUBLISH_OK")),
+            (drafts(20), _scope("SUBSCRIBE FETCH SUBSCRIBE_TRACKS REQUEST_UPDATE FILL_PARAMETERS")),
+        )
+    ),
+    ParameterLayout(
+        _P.TRACK_PROPERTY_FILTER,
+        0x29,
+        range_filter(of_property=True),
+        drafts(19),
+        _scope("SUBSCRIBE_TRACKS REQUEST_UPDATE"),
+        repeatable=True,
+    ),
+    ParameterLayout(
+        _P.DYNAMIC_GROUPS,
+        0x30,
+        limited(VINT, (0, 1), "DYNAMIC_GROUPS"),
+        drafts(15, 15),
+        _scope("SUBSCRIBE_OK PUBLISH"),
+    ),
+    ParameterLayout(
+        _P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(15, 19), _scope("PUBLISH_OK SUBSCRIBE REQUEST_UPDATE")
+    ),
+    ParameterLayout(
+        _P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(20), _scope("SUBSCRIBE REQUEST_UPDATE SUBSCRIBE_TRACKS")
+    ),
+    # The text says a Track Namespace (`track-namespace-prefix-param`), although the list of codings has it
+    # from 22 on only; one implementation puts a length before it up to 20.
     ParameterLayout(_P.TRACK_NAMESPACE_PREFIX, 0x34, PREFIX, drafts(18), _scope("REQUEST_UPDATE")),
+    ParameterLayout(
+        _P.INCLUDE_PROPERTIES,
+        0x35,
+        limited(U8, (0, 1), "INCLUDE_PROPERTIES"),
+        drafts(20),
+        _scope("SUBSCRIBE FETCH TRACK_STATUS SUBSCRIBE_TRACKS"),
+    ),
 )
 
 
@@ -198,10 +357,17 @@ class ParametersField(Record):
 
     def pull(self, reader: Reader, draft: Draft, values: dict[str, Any]) -> None:
         """Read them, behind those that earlier fields gave."""
+        left = iter(range(reader.vint()))
+        self.pull_pairs(reader, draft, values, lambda: next(left, None) is not None)
+
+    def pull_pairs(
+        self, reader: Reader, draft: Draft, values: dict[str, Any], more: Callable[[], bool]
+    ) -> None:
+        """Read parameters without their count, as long as there are `more`."""
         known = _by_number(draft.number)
         pairs: list[tuple[Any, Any]] = list(values.get("parameters", KeyValues()).pairs)
         number = 0
-        for _ in range(reader.vint()):
+        while more():
             start = reader.offset
             number = pull_type(reader, draft, number)
             row = known.get(number)
@@ -224,7 +390,10 @@ class ParametersField(Record):
 
     def push(self, writer: Writer, draft: Draft, message: Message) -> None:
         """Write those that no other field carries."""
-        given: Parameters = message.parameters  # type: ignore[attr-defined]
+        self.push_parameters(writer, draft, message.parameters)  # type: ignore[attr-defined]
+
+    def push_parameters(self, writer: Writer, draft: Draft, given: Parameters) -> None:
+        """Write a count and these parameters."""
         rows: dict[int, ParameterLayout] = {}
         pairs = []
         for key, value in given.pairs:
@@ -258,3 +427,51 @@ class ParametersField(Record):
             else:
                 push_pair_value(writer, number, value)
             previous = number
+
+
+_FILL = ParametersField(frozenset({"FILL_PARAMETERS"}), strict=True)
+
+
+class FilteredTrack(Record):
+    """FETCH from draft 20: a track, and parameters of which the location filter is the range asked for.
+
+    A filter from a start to an end is a StandaloneFetch, as in the drafts that write it so.
+    """
+
+    parameters: ParametersField
+    name: str = "track and parameters"
+    attributes: tuple[str, ...] = ("range", "parameters")
+
+    def pull(self, reader: Reader, draft: Draft, values: dict[str, Any]) -> None:
+        """Read name and parameters, and take the filter out of these."""
+        namespace, name = pull_full_name(reader, draft)
+        self.parameters.pull(reader, draft, values)
+        given: Parameters = values["parameters"]
+        found: Filter | None = given.get(_P.SUBSCRIPTION_FILTER)
+        values["parameters"] = KeyValues(pair for pair in given.pairs if pair[0] != _P.SUBSCRIPTION_FILTER)
+        values["range"] = FilteredFetch(namespace, name, found)
+        if found is not None and found.start is not None and found.end_group is not None:
+            last = -1 if found.end_object is None else found.end_object
+            values["range"] = StandaloneFetch(
+                namespace, name, found.start, Location(found.end_group, last + 1)
+            )
+
+    def push(self, writer: Writer, draft: Draft, message: Message) -> None:
+        """Write name and parameters, the range among these."""
+        asked: Any = message
+        wanted = asked.range
+        if isinstance(wanted, JoiningFetch):
+            raise LocalProtocolError(f"{draft.name} has no joining FETCH: use FILL_PARAMETERS")
+        push_full_name(writer, wanted.track_namespace, wanted.track_name, draft)
+        chosen = wanted.filter if isinstance(wanted, FilteredFetch) else _filter_between(wanted)
+        pairs = list(asked.parameters.pairs)
+        if chosen is not None:
+            pairs.append((_P.SUBSCRIPTION_FILTER, chosen))
+        self.parameters.push_parameters(writer, draft, KeyValues(pairs))
+
+
+def _filter_between(wanted: StandaloneFetch) -> Filter:
+    """A start and an end that is not part of the range, as a filter."""
+    if wanted.end.object:
+        return Filter(FilterType.FULL_RANGE, wanted.start, wanted.end.group, wanted.end.object - 1)
+    return Filter(FilterType.ABSOLUTE_RANGE, wanted.start, wanted.end.group)

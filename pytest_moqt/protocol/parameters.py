@@ -44,7 +44,7 @@ class Parameter(StrEnum):
     SUBSCRIBER_PRIORITY = "SUBSCRIBER_PRIORITY"
     "0-255, lower is more important; absent is 128."
     SUBSCRIPTION_FILTER = "SUBSCRIPTION_FILTER"
-    "A Filter; absent: from the largest object on (14), unfiltered (15 on)."
+    "A Filter; absent: from the largest object on (14), unfiltered (15 on). LOCATION_FILTER from 19."
     GROUP_ORDER = "GROUP_ORDER"
     "A GroupOrder; absent: the publisher's."
     DYNAMIC_GROUPS = "DYNAMIC_GROUPS"
@@ -53,6 +53,16 @@ class Parameter(StrEnum):
     "The largest group known to the subscriber; 0: any."
     TRACK_NAMESPACE_PREFIX = "TRACK_NAMESPACE_PREFIX"
     "A TrackNamespace; from draft 18."
+    FILL_PARAMETERS = "FILL_PARAMETERS"
+    "KeyValues of parameters: what of the past is to be sent beside a subscription; from draft 20."
+    SUBGROUP_FILTER = "SUBGROUP_FILTER"
+    "A RangeFilter, as the next four; from draft 19; may repeat."
+    OBJECTID_FILTER = "OBJECTID_FILTER"
+    PRIORITY_FILTER = "PRIORITY_FILTER"
+    OBJECT_PROPERTY_FILTER = "OBJECT_PROPERTY_FILTER"
+    TRACK_PROPERTY_FILTER = "TRACK_PROPERTY_FILTER"
+    INCLUDE_PROPERTIES = "INCLUDE_PROPERTIES"
+    "0: the track's properties may be left out; from draft 20, absent is 1."
 
 
 class SetupOption(IntEnum):
@@ -63,9 +73,11 @@ class SetupOption(IntEnum):
     AUTHORIZATION_TOKEN = 0x03
     MAX_AUTH_TOKEN_CACHE_SIZE = 0x04
     AUTHORITY = 0x05
+    MAX_FILTER_RANGES = 0x06  # from 19
     # Draft 14 prints 0x05 for both AUTHORITY and MOQT_IMPLEMENTATION (sections 9.3.2.1, 9.3.2.6); every
     # later draft and every implementation has the latter at 0x07.
     MOQT_IMPLEMENTATION = 0x07
+    MAX_REQUEST_UPDATES = 0x08  # from 19
 
 
 class Property(IntEnum):

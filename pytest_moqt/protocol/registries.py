@@ -72,6 +72,8 @@ class RequestErrorCode(StrEnum):
     UNKNOWN_STATUS_IN_RANGE = "UNKNOWN_STATUS_IN_RANGE"
     UNSUPPORTED_EXTENSION = "UNSUPPORTED_EXTENSION"
     REDIRECT = "REDIRECT"
+    CONFLICTING_FILTERS = "CONFLICTING_FILTERS"
+    INVALID_FILTER = "INVALID_FILTER"
 
 
 class PublishDoneStatus(StrEnum):
@@ -205,6 +207,8 @@ REQUEST_ERRORS: CodeTable[RequestErrorCode] = CodeTable(
         Code(_R.UNKNOWN_STATUS_IN_RANGE, 0x33, drafts(15, 15)),
         Code(_R.UNSUPPORTED_EXTENSION, 0x33, drafts(18)),
         Code(_R.REDIRECT, 0x34, drafts(18)),
+        Code(_R.CONFLICTING_FILTERS, 0x35, drafts(19)),
+        Code(_R.INVALID_FILTER, 0x36, drafts(19)),
     ),
 )
 

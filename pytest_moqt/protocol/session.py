@@ -30,6 +30,7 @@ from pytest_moqt.protocol.errors import (
     ProtocolViolation,
     RemoteProtocolError,
     TooManyRequests,
+    TooManyRequestUpdates,
     VersionNegotiationFailed,
 )
 from pytest_moqt.protocol.events import (
@@ -262,6 +263,9 @@ class Session:
         frame = encode_by(update, layout, self.draft)
         number = self._take_id()
         answered = bool(reply_names(self.draft, m.RequestUpdate))
+        limit = self._update_limit(self.peer_setup.options if self.peer_setup else KeyValues())
+        if limit and request.awaiting.count(m.RequestUpdate) >= limit:
+            raise LocalProtocolError(f"the peer allows {limit} updates of a request without an answer")
         pending = request
         if self.draft.replies_carry_request_id:
             pending = RequestState(number, update, ours=True, stream_id=request.stream_id, update_of=request)
@@ -676,6 +680,9 @@ class Session:
         if self.draft.replies_carry_request_id:
             pending = RequestState(number, message, ours=False, stream_id=target.stream_id, update_of=target)
         self.requests.setdefault(number, pending)
+        limit = self._update_limit(self._options)
+        if limit and pending.owed.count(m.RequestUpdate) >= limit:
+            raise TooManyRequestUpdates(f"more than {limit} updates of request {target.id} without an answer")
         if reply_names(self.draft, m.RequestUpdate):
             pending.owed.append(m.RequestUpdate)
         self._events.append(MessageReceived(pending, message))
@@ -694,6 +701,11 @@ class Session:
                 request.cancelled = True
                 self._events.append(RequestCancelled(request))
             return
+        if isinstance(message, m.PublishStateNotify):
+            # "A publisher sends it on the stream of a subscription" (`message-publish-state-notify`).
+            subscribed = m.Subscribe if request.ours else m.Publish
+            if not isinstance(request.message, subscribed):
+                raise ProtocolViolation(f"{layout.name} about request {request.id}, which is no subscription")
         if isinstance(message, m.PublishDone) and request.update_of is None:
             request.ended = True
         if isinstance(message, m.Namespace):
@@ -807,6 +819,11 @@ class Session:
         request = self.requests.get(request_id)
         parameters = getattr(request.message, "parameters", {}) if request else {}
         return bool(parameters.get(Parameter.GROUP_ORDER) == GroupOrder.DESCENDING)
+
+    def _update_limit(self, options: Options) -> int:
+        """What MAX_REQUEST_UPDATES among `options` allows; 0: no limit."""
+        limit: int = options.get(SetupOption.MAX_REQUEST_UPDATES, 0)
+        return limit if self.draft.request_update_limit else 0
 
     # ---- small things ------------------------------------------------------------------------------
 

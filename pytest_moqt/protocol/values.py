@@ -28,22 +28,48 @@ class Location(Record):
 
 
 class FilterType(IntEnum):
-    """Where a subscription starts and ends (`subscription-filters`)."""
+    """Where a subscription starts and ends (`subscription-filters`, from 19 `location-filters`).
 
+    The numbers are those of drafts 14-19; what has none there is a meaning of later drafts only.
+    """
+
+    UNFILTERED = 0x0
+    "From 20: everything, said explicitly; what removes a filter in an update."
     NEXT_GROUP_START = 0x1
     LARGEST_OBJECT = 0x2
+    "From the object after the largest on; Next Object in later drafts."
     ABSOLUTE_START = 0x3
     ABSOLUTE_RANGE = 0x4
+    "To the end of the end group."
+    RELATIVE_START = -1
+    "From 20: so many groups before the next one; 1 is the current group."
+    FULL_RANGE = -2
+    "From 20: to an object of the end group, included."
 
 
 class Filter(Record):
-    """The part of a track that a subscription asks for."""
+    """The part of a track that a subscription, or from draft 20 a fetch, asks for."""
 
     type: FilterType
     start: Location | None = None
-    "Given with ABSOLUTE_START and ABSOLUTE_RANGE only."
+    "Given with ABSOLUTE_START, ABSOLUTE_RANGE and FULL_RANGE only."
     end_group: int | None = None
-    "The last group, included, as an absolute id, whatever a draft writes; with ABSOLUTE_RANGE only."
+    "The last group, included, as an absolute id, whatever a draft writes; with the ranges only."
+    end_object: int | None = None
+    "The last object, included; with FULL_RANGE only."
+    groups_back: int | None = None
+    "1 or more; with RELATIVE_START only."
+
+
+class RangeFilter(Record):
+    """A filter on numbers of objects or tracks (`range-filters`, from 19)."""
+
+    set_id: int | None = None
+    "Filters of one set must all fit, and one set must; None: removes the filter."
+    ranges: tuple[tuple[int, int | None], ...] = ()
+    "First and last, both included, ascending; the last range may be open (None)."
+    property_type: int | None = None
+    "Of what value; with the two filters on properties only."
 
 
 class GroupOrder(IntEnum):

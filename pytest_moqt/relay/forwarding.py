@@ -259,7 +259,12 @@ class Upstream:
             self.track.refused_by(self, reply)
 
     def received(self, message: m.Message) -> None:
-        """Take PUBLISH_DONE or REQUEST_UPDATE."""
+        """Take PUBLISH_DONE, PUBLISH_STATE_NOTIFY or REQUEST_UPDATE."""
+        if isinstance(message, m.PublishStateNotify):
+            largest = message.parameters.get(Parameter.LARGEST_OBJECT)
+            if largest is not None:
+                self.track.note(largest)
+            return
         if isinstance(message, m.PublishDone):
             self._done = message
             self._drain()
@@ -345,7 +350,8 @@ class Downstream:
         self.forward = bool(parameters.get(Parameter.FORWARD, 1))
         self._filter: Filter | None = parameters.get(Parameter.SUBSCRIPTION_FILTER)
         self._start = Location(0, 0)
-        self._end_group: int | None = None
+        self._last: Location | None = None
+        "The last place that is wanted; None: there is no end."
         self._opened = 0
         self._streams: set[OutgoingSubgroup] = set()
         self._timer: Timer | None = None
@@ -362,7 +368,7 @@ class Downstream:
             return
         self._stop_timer()
         largest = self.track.largest
-        if self._beyond(self._filter, largest):
+        if self.session.draft.past_filters_refused and self._beyond(self._filter, largest):
             self.refuse(m.RequestError(RequestErrorCode.INVALID_RANGE, f"the largest object is {largest}"))
             return
         self.established = True
@@ -397,7 +403,7 @@ class Downstream:
             self.established
             and self.forward
             and location >= self._start
-            and (self._end_group is None or location.group <= self._end_group)
+            and (self._last is None or location <= self._last)
         )
 
     def open(self, header: SubgroupHeader) -> OutgoingSubgroup | None:
@@ -500,14 +506,19 @@ class Downstream:
 
     def _set_range(self, wanted: Filter | None) -> None:
         self._filter = wanted
-        self._end_group = None if wanted is None else wanted.end_group
+        self._last = None
         if wanted is None:
             return
+        if wanted.end_group is not None:
+            self._last = Location(wanted.end_group, _LAST if wanted.end_object is None else wanted.end_object)
         largest = self.track.largest
         if wanted.type is FilterType.LARGEST_OBJECT:
             self._start = self.track.next_location()
         elif wanted.type is FilterType.NEXT_GROUP_START:
             self._start = Location(0, 0) if largest is None else Location(largest.group + 1, 0)
+        elif wanted.type is FilterType.RELATIVE_START:
+            back = wanted.groups_back or 0
+            self._start = Location(0 if largest is None else max(0, largest.group + 1 - back), 0)
         else:
             self._start = wanted.start or Location(0, 0)
 
@@ -515,9 +526,7 @@ class Downstream:
         """Draft 14: "The Start Location MUST NOT decrease and the End Group MUST NOT increase" (9.10)."""
         if not self.established or wanted is None or wanted.start is None:
             return
-        widens = self._end_group is not None and (
-            wanted.end_group is None or wanted.end_group > self._end_group
-        )
+        widens = self._last is not None and (wanted.end_group is None or wanted.end_group > self._last.group)
         if wanted.start < self._start or widens:
             raise ProtocolViolation("SUBSCRIBE_UPDATE widens the subscription")
 
@@ -537,6 +546,8 @@ class Downstream:
 # Bits of stream and datagram types of which a draft's row says whether it has them (`Draft`).
 _DEFAULT_PRIORITY_FLAG = 0x20
 _FIRST_OBJECT_FLAG = 0x40
+_LAST = (1 << 64) - 1
+"No object of a group comes after this one."
 _DATAGRAM_DEFAULT_PRIORITY_FLAG = 0x08
 
 

@@ -15,10 +15,10 @@ Rules (`relays-moq`, "Publisher Interactions" and "Subscriber Interactions"):
 from __future__ import annotations
 
 from pytest_moqt.protocol import messages as m
-from pytest_moqt.protocol.drafts import Topology
 from pytest_moqt.protocol.errors import ProtocolViolation
 from pytest_moqt.protocol.layouts import defines
-from pytest_moqt.protocol.parameters import Parameter, Parameters
+from pytest_moqt.protocol.parameter_layouts import parameter_layout
+from pytest_moqt.protocol.parameters import Parameter
 from pytest_moqt.protocol.registries import REQUEST_ERRORS, RequestErrorCode
 from pytest_moqt.protocol.values import KeyValues, TrackNamespace
 from pytest_moqt.relay.behaviour import Behaviour
@@ -178,7 +178,7 @@ class Router:
             return self._reserved(exchange)
         known = self.tracks.get(name)
         earlier = None if known is None else known.downstream_of(session)
-        if earlier is not None:
+        if earlier is not None and not session.draft.repeated_subscriptions:
             return self._duplicate(exchange, ours=earlier.exchange is None or earlier.exchange.ours)
         track = self.track(name)
         downstream = Downstream(track, session, request.parameters)
@@ -223,9 +223,15 @@ class Router:
         track.published_by(upstream, request.parameters, request.track_properties)
         for interest in list(self.interests):
             interest.published(track)
-        upstream.forward = track.wanted()
-        parameters: Parameters = KeyValues(((Parameter.FORWARD, int(upstream.forward)),))
-        exchange.reply(m.RequestOk(parameters))
+        row = parameter_layout(Parameter.FORWARD, session.draft)
+        if row is None or "PUBLISH_OK" in row.scope:
+            upstream.forward = track.wanted()
+            exchange.reply(m.RequestOk(KeyValues(((Parameter.FORWARD, int(upstream.forward)),))))
+        else:
+            # What the subscriber wants otherwise than PUBLISH says follows in an update (20 section 10.11).
+            upstream.forward = bool(request.parameters.get(Parameter.FORWARD, 1))
+            exchange.reply(m.RequestOk())
+            upstream.set_forward(track.wanted())
         session.deliver_held(request.track_alias, upstream)
         return upstream
 
@@ -243,7 +249,10 @@ class Router:
         """A second subscription to a track in one session, in the same role."""
         code = RequestErrorCode.DUPLICATE_SUBSCRIPTION
         kind = "SUBSCRIBE" if isinstance(exchange.request, m.Subscribe) else "PUBLISH"
-        if REQUEST_ERRORS.value(code, exchange.draft.number, kind) is None and not ours:
+        if exchange.draft.repeated_subscriptions:
+            # A second PUBLISH of a track is legal there, and of no use to this relay.
+            code = RequestErrorCode.UNINTERESTED
+        elif REQUEST_ERRORS.value(code, exchange.draft.number, kind) is None and not ours:
             # Draft 14: "publishers SHOULD treat this as a protocol violation" (section 9.7); not so where
             # requests of both ends may have crossed.
             raise ProtocolViolation("a second subscription to the same track")
@@ -253,8 +262,7 @@ class Router:
     @staticmethod
     def _is_reserved(session: Session, namespace: TrackNamespace) -> bool:
         """`.` and `.session` are never another client's (`reserved-namespaces`, where they exist)."""
-        reserves = session.draft.topology is Topology.REQUEST_STREAMS
-        return reserves and namespace[:1] in ((b".",), (b".session",))
+        return session.draft.reserved_namespaces and namespace[:1] in ((b".",), (b".session",))
 
     @staticmethod
     def _reserved(exchange: Exchange) -> Owner:
@@ -369,7 +377,7 @@ class Interest:
         if not self.session.may_open_request() and defines(self.exchange.draft, m.PublishBlocked):
             self.exchange.send(m.PublishBlocked(namespace[len(self.prefix) :], name))
             return
-        parameters: dict[Parameter | int, object] = {Parameter.FORWARD: self.forward}
+        parameters = self._settings()
         downstream = Downstream(track, self.session, KeyValues(parameters))
         if track.largest is not None:
             parameters[Parameter.LARGEST_OBJECT] = track.largest
@@ -379,6 +387,15 @@ class Interest:
             track.downstreams.append(downstream)
             downstream.offered()
             track.forward_changed()
+
+    def _settings(self) -> dict[Parameter | int, object]:
+        """What the client asked for and PUBLISH says in its draft, but for its tokens."""
+        settings: dict[Parameter | int, object] = {Parameter.FORWARD: self.forward}
+        for key, value in self.exchange.request.parameters.pairs:  # type: ignore[attr-defined]  # both have them
+            row = parameter_layout(key, self.exchange.draft) if isinstance(key, Parameter) else None
+            if row is not None and "PUBLISH" in row.scope and key is not Parameter.AUTHORIZATION_TOKEN:
+                settings.setdefault(key, value)
+        return settings
 
     def _is_its_own(self, namespace: TrackNamespace) -> bool:
         return any(

@@ -808,6 +808,11 @@ class Session:
                 exchange.updates -= 1
             case m.PublishDone() if isinstance(exchange.request, m.Subscribe if exchange.ours else m.Publish):
                 self._publish_done(exchange, message)
+            case m.PublishStateNotify() if isinstance(
+                exchange.request, m.Subscribe if exchange.ours else m.Publish
+            ):
+                if exchange.owner is not None:
+                    exchange.owner.received(message)
             case _:
                 raise ProtocolViolation(f"{layout.label} does not belong on this request's stream")
 
@@ -836,7 +841,9 @@ class Session:
             ends = self.draft.fin_ends_namespace_subscription
         else:
             # What stands only as long as its stream does; the others have asked all they want to ask.
-            ends = isinstance(request, m.PublishNamespace | m.Publish)
+            ends = isinstance(request, m.Publish) or (
+                isinstance(request, m.PublishNamespace) and self.draft.fin_ends_namespace_subscription
+            )
         if ends:
             exchange.gone()
             self.write(exchange.stream_id, b"", fin=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import DRAFTS, Draft
 from pytest_moqt.protocol.fields import (
+    END_INCLUSIVE,
     UPDATE_RANGE,
     VERSION_SELECTED,
     ErrorCode,
@@ -26,7 +27,7 @@ from pytest_moqt.protocol.objects import (
     StreamObject,
     SubgroupHeader,
 )
-from pytest_moqt.protocol.parameter_layouts import PARAMETER_LAYOUTS, ParametersField
+from pytest_moqt.protocol.parameter_layouts import PARAMETER_LAYOUTS, FilteredTrack, ParametersField
 from pytest_moqt.protocol.parameters import Parameter, Property, SetupOption
 from pytest_moqt.protocol.registries import RequestErrorCode
 from pytest_moqt.protocol.values import (
@@ -35,6 +36,7 @@ from pytest_moqt.protocol.values import (
     GroupOrder,
     KeyValues,
     Location,
+    RangeFilter,
     Redirect,
     Token,
     TokenAlias,
@@ -136,7 +138,9 @@ def options(draft: Draft) -> st.SearchStrategy[KeyValues[int, Any]]:
         SetupOption.MAX_REQUEST_ID: integers(draft),
         SetupOption.MAX_AUTH_TOKEN_CACHE_SIZE: integers(draft),
         SetupOption.AUTHORITY: st.binary(max_size=8),
+        SetupOption.MAX_FILTER_RANGES: integers(draft),
         SetupOption.MOQT_IMPLEMENTATION: st.binary(max_size=8),
+        SetupOption.MAX_REQUEST_UPDATES: integers(draft),
     }
     known = st.fixed_dictionaries({}, optional=once).map(lambda given: list(given.items()))
     token = st.tuples(st.just(SetupOption.AUTHORIZATION_TOKEN), tokens(draft))
@@ -146,8 +150,59 @@ def options(draft: Draft) -> st.SearchStrategy[KeyValues[int, Any]]:
     )
 
 
+def range_filters(of_property: bool) -> st.SearchStrategy[RangeFilter]:
+    """A filter of ascending ranges, the last perhaps open, or one that removes the filter."""
+
+    def made(set_id: int, kind: int | None, steps: list[tuple[int, int]], is_open: bool) -> RangeFilter:
+        ranges: list[tuple[int, int | None]] = []
+        last = 0
+        for first, length in steps:
+            ranges.append((last + first, last + first + length))
+            last += first + length
+        if is_open and ranges:
+            ranges[-1] = (ranges[-1][0], None)
+        return RangeFilter(set_id, tuple(ranges), kind)
+
+    step = st.tuples(st.integers(0, 300), st.integers(0, 300))
+    number = st.integers(0, 999) if of_property else st.none()
+    return st.just(RangeFilter()) | st.builds(
+        made, st.integers(0, 255), number, st.lists(step, max_size=3), st.booleans()
+    )
+
+
+def location_filters(draft: Draft) -> st.SearchStrategy[Filter]:
+    """A filter as drafts 20 and later have them."""
+    start = st.builds(Location, st.integers(1, 2**40), integers(draft))
+
+    def ending(first: Location, more: int, last: int | None) -> Filter:
+        kind = FilterType.ABSOLUTE_RANGE if last is None else FilterType.FULL_RANGE
+        return Filter(kind, first, first.group + more, last)
+
+    bare = [FilterType.UNFILTERED, FilterType.NEXT_GROUP_START, FilterType.LARGEST_OBJECT]
+    return st.one_of(
+        st.sampled_from([Filter(kind) for kind in bare]),
+        st.builds(lambda back: Filter(FilterType.RELATIVE_START, groups_back=back), st.integers(1, 300)),
+        start.map(lambda first: Filter(FilterType.ABSOLUTE_START, first)),
+        st.builds(ending, start, st.integers(0, 300), st.none() | st.integers(0, 2**40)),
+    )
+
+
 def parameter_values(draft: Draft, parameter: Parameter, kind: str) -> st.SearchStrategy[Any]:
     """Values of a parameter that every draft allows; `kind` is its codec's."""
+    if parameter is Parameter.INCLUDE_PROPERTIES or parameter is Parameter.DYNAMIC_GROUPS:
+        return st.integers(0, 1)
+    if kind == "range filter":
+        return range_filters(parameter in (Parameter.OBJECT_PROPERTY_FILTER, Parameter.TRACK_PROPERTY_FILTER))
+    if kind == "location filter":
+        return location_filters(draft)
+    if parameter is Parameter.FILL_PARAMETERS:
+        inner = {
+            Parameter.FILL_TIMEOUT: integers(draft),
+            Parameter.SUBSCRIBER_PRIORITY: st.integers(0, 255),
+            Parameter.SUBSCRIPTION_FILTER: location_filters(draft),
+            Parameter.GROUP_ORDER: st.sampled_from(list(GroupOrder)),
+        }
+        return st.fixed_dictionaries({}, optional=inner).map(KeyValues)
     if parameter is Parameter.GROUP_ORDER:
         return st.sampled_from(list(GroupOrder))
     if parameter is Parameter.FORWARD:
@@ -166,7 +221,11 @@ def parameter_values(draft: Draft, parameter: Parameter, kind: str) -> st.Search
 
 def parameters(draft: Draft, layout: Layout) -> st.SearchStrategy[KeyValues[Any, Any]]:
     """Parameters that a message may have: what fixed fields say, always, and some of the others."""
-    field = next(field for field in layout.fields if isinstance(field, ParametersField))
+    field = next(
+        field.parameters if isinstance(field, FilteredTrack) else field
+        for field in layout.fields
+        if isinstance(field, ParametersField | FilteredTrack)
+    )
     fixed: dict[Any, st.SearchStrategy[Any]] = {}
     absent: dict[Any, st.SearchStrategy[Any]] = {}
     for other in layout.fields:
@@ -192,6 +251,19 @@ def parameters(draft: Draft, layout: Layout) -> st.SearchStrategy[KeyValues[Any,
     return st.tuples(st.fixed_dictionaries(fixed, optional=absent), more).map(
         lambda both: KeyValues([*both[0].items(), *both[1]])
     )
+
+
+def filtered_ranges(draft: Draft) -> st.SearchStrategy[m.StandaloneFetch | m.FilteredFetch]:
+    """What a FETCH asks for by a filter."""
+
+    def made(namespace: Any, name: bytes, chosen: Filter | None) -> m.StandaloneFetch | m.FilteredFetch:
+        if chosen is None or chosen.start is None or chosen.end_group is None:
+            return m.FilteredFetch(namespace, name, chosen)
+        last = -1 if chosen.end_object is None else chosen.end_object
+        return m.StandaloneFetch(namespace, name, chosen.start, Location(chosen.end_group, last + 1))
+
+    name = names(draft, draft.min_namespace_fields)
+    return st.builds(made, name, st.binary(max_size=9), st.none() | location_filters(draft))
 
 
 def ranges(draft: Draft) -> st.SearchStrategy[m.StandaloneFetch | m.JoiningFetch]:
@@ -223,7 +295,10 @@ def _plain(draft: Draft, layout: Layout, field: Plain) -> st.SearchStrategy[Any]
         "track_namespace_prefix": names(draft, draft.min_prefix_fields),
         "track_namespace_suffix": names(draft, 0),
         "track_properties": properties(draft),
-        "end": locations(draft),
+        # Where the last object is written, the place behind it is no group's beginning.
+        "end": locations(draft).map(
+            lambda end: Location(end.group, end.object or 1) if field.codec is END_INCLUSIVE else end
+        ),
         "end_of_track": st.booleans(),
         "subscribe_options": st.integers(0, 2),
     }
@@ -249,6 +324,11 @@ def messages(draft: Draft, layout: Layout) -> st.SearchStrategy[m.Message]:
             suffix = "track_namespace_suffix" in field.attributes
             given[field.attributes[0]] = names(draft, 0 if suffix else draft.min_namespace_fields)
             given["track_name"] = st.binary(max_size=9)
+        elif isinstance(field, FilteredTrack):
+            given["range"] = filtered_ranges(draft)
+            given["parameters"] = parameters(draft, layout).map(
+                lambda all_of: KeyValues(p for p in all_of.pairs if p[0] is not Parameter.SUBSCRIPTION_FILTER)
+            )
         elif field.name == "range":
             given["range"] = ranges(draft)
         elif field.name == "request_id":
@@ -312,7 +392,7 @@ def fetches(draw: st.DrawFn, draft: Draft) -> tuple[bool, list[FetchObject | Fet
             items.append(FetchRangeEnd(draw(st.sampled_from(sorted(draft.fetch_ranges))), group, number))
             continue
         payload = draw(PAYLOADS)
-        explicit = not draft.fetch_ranges
+        explicit = not draft.fetch_ranges  # the drafts that write a status, and a subgroup always
         status = draw(st.sampled_from(sorted(draft.object_statuses))) if explicit and not payload else 0
         given = draw(properties(draft)) if status in draft.statuses_with_properties else KeyValues()
         subgroup = draw(

@@ -1,7 +1,8 @@
 """Bytes of which someone else has said what they mean, against the codec, byte by byte.
 
-`draft14.json`, `draft16.json` and `draft18.json` hold the drafts' own examples and whole messages worked
-out from the drafts' text, most of them written alike by another implementation; `source` says which.
+`draftNN.json` hold the drafts' own examples and whole messages worked out from the drafts' text, most of
+them written alike by another implementation; `source` says which. The newer files have their meaning in the
+notation of the `decode` command, in `said`.
 `hex` is complete, with type and Length. `canonical` stands beside bytes that are valid and not how we
 write the same: there it holds what we write (integers: false).
 """
@@ -19,6 +20,7 @@ from pytest_moqt.protocol.drafts import DRAFTS, Draft
 from pytest_moqt.protocol.errors import NeedMoreData, RemoteProtocolError
 from pytest_moqt.protocol.framing import FrameBuffer, decode, encode
 from pytest_moqt.protocol.layouts import Sender
+from pytest_moqt.protocol.notation import from_json
 from pytest_moqt.protocol.objects import (
     DataStreamDecoder,
     FetchEncoder,
@@ -124,6 +126,10 @@ READERS: dict[str, Any] = {
 
 
 def _message(entry: dict[str, Any]) -> m.Message:
+    if "said" in entry:
+        message = from_json(entry["said"])
+        assert isinstance(message, m.Message)
+        return message
     kind: type[m.Message] = getattr(m, entry["message"])
     fields = entry["fields"]
     return kind(**{name: READERS.get(name, lambda said: said)(said) for name, said in fields.items()})
@@ -146,9 +152,15 @@ def _object(said: dict[str, Any], header: SubgroupHeader | FetchHeader) -> Strea
     return FetchObject(**given) if isinstance(header, FetchHeader) else StreamObject(**given)
 
 
-def _stream(entry: dict[str, Any]) -> list[StreamItem]:
+def _stream(entry: dict[str, Any]) -> list[Any]:
+    if "said" in entry:
+        return [from_json(said) for said in entry["said"]]
     header = _header(entry)
     return [header, *(_object(said, header) for said in entry["objects"])]
+
+
+def _decoder(draft: Draft, entry: dict[str, Any]) -> DataStreamDecoder:
+    return DataStreamDecoder(draft, descending=lambda _: entry.get("descending", False))
 
 
 # ---- messages --------------------------------------------------------------------------------------
@@ -210,12 +222,12 @@ def test_prefix_of_a_message_waits_for_more(draft: Draft, entry: dict[str, Any])
 def test_stream_means_what_its_vector_says(draft: Draft, entry: dict[str, Any]) -> None:
     """A data stream, whole and one byte at a time, gives exactly the header and objects it stands for."""
     data = bytes.fromhex(entry["hex"])
-    decoder = DataStreamDecoder(draft)
+    decoder = _decoder(draft, entry)
 
     slow = [item for byte in data for item in decoder.feed(bytes([byte]))]
     slow += decoder.feed(b"", fin=True)
 
-    assert DataStreamDecoder(draft).feed(data, fin=True) == _stream(entry)
+    assert _decoder(draft, entry).feed(data, fin=True) == _stream(entry)
     assert slow == _stream(entry)
 
 
@@ -231,7 +243,7 @@ def test_stream_is_written_as_its_vector_has_it(draft: Draft, entry: dict[str, A
         )
     else:
         assert isinstance(header, FetchHeader)
-        fetch = FetchEncoder(draft)
+        fetch = FetchEncoder(draft, descending=entry.get("descending", False))
         data = fetch.header(header.request_id)
         for item in objects:
             if isinstance(item, FetchRangeEnd):
@@ -249,29 +261,33 @@ def test_prefix_of_a_stream_waits_for_more_and_may_not_end(draft: Draft, entry: 
     whole = _stream(entry)
 
     for end in range(len(data)):
-        items = DataStreamDecoder(draft).feed(data[:end])
+        items = _decoder(draft, entry).feed(data[:end])
 
         assert items == whole[: len(items)]
         assert len(items) < len(whole)
         between_items = items and _length(draft, entry, len(items)) == end
         if between_items:
-            assert DataStreamDecoder(draft).feed(data[:end], fin=True) == items
+            assert _decoder(draft, entry).feed(data[:end], fin=True) == items
         else:
             with pytest.raises(RemoteProtocolError):
-                DataStreamDecoder(draft).feed(data[:end], fin=True)
+                _decoder(draft, entry).feed(data[:end], fin=True)
 
 
 def _length(draft: Draft, entry: dict[str, Any], count: int) -> int:
     """How many bytes the first `count` items take: the shortest prefix that gives as many."""
     data = bytes.fromhex(entry["hex"])
-    return next(end for end in range(len(data)) if len(DataStreamDecoder(draft).feed(data[:end])) == count)
+    return next(end for end in range(len(data)) if len(_decoder(draft, entry).feed(data[:end])) == count)
 
 
 @pytest.mark.parametrize(("draft", "entry"), _entries("datagrams"))
 def test_datagram_means_what_its_vector_says(draft: Draft, entry: dict[str, Any]) -> None:
     """A datagram gives exactly the object it stands for, and the object the datagram."""
-    said = entry["datagram"]
-    expected = ObjectDatagram(**{**said, "payload": said.get("payload", "").encode()})
+    if "said" in entry:
+        expected = from_json(entry["said"])
+        assert isinstance(expected, ObjectDatagram)
+    else:
+        said = entry["datagram"]
+        expected = ObjectDatagram(**{**said, "payload": said.get("payload", "").encode()})
     data = bytes.fromhex(entry["hex"])
 
     assert decode_datagram(data, draft) == expected
