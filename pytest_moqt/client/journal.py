@@ -186,11 +186,12 @@ class Happening(Entry):
 class Ended(Entry):
     """How the session ended."""
 
-    __slots__ = ("close",)
+    __slots__ = ("close", "draft")
 
-    def __init__(self, at_ms: float, direction: str, close: Close) -> None:
+    def __init__(self, at_ms: float, direction: str, close: Close, draft: Draft) -> None:
         super().__init__(at_ms, direction, None)
         self.close = close
+        self.draft = draft
 
     def said(self) -> str:
         """`close PROTOCOL_VIOLATION (0x3): "a second SETUP"`, and who did."""
@@ -198,7 +199,7 @@ class Ended(Entry):
         who = "the connection was lost" if lost else "the relay closed" if self.close.by_peer else "we closed"
         error = self.close.error
         if error is None:
-            return f"{who}: {describe_close(self.close)}"
+            return f"{who}: {describe_close(self.close, self.draft)}"
         where = describe_error(error) if error.stream != "control" else str(error)
         return f"{who}: {error.code.name} ({error.code:#x}): {where}"
 
@@ -571,7 +572,7 @@ class Journal:
     def _note_close(self, close: Close) -> None:
         self._over = True
         direction = RECEIVED if close.by_peer else SENT
-        self._messages.append(Ended(self._now(), direction, close))
+        self._messages.append(Ended(self._now(), direction, close, self._draft))
         self._forget()
 
     def _of_streams(self) -> Iterator[Entry]:

@@ -527,7 +527,7 @@ class ClientSession:
                 error=close.error,
                 draft=self.draft.number,
             )
-        how = describe_close(close)
+        how = describe_close(close, self.draft)
         cause = "transport"
         if self._transport.failure is not None:
             cause, message = "internal", f"an error of the test client, not of the relay: {close.reason}"

@@ -21,10 +21,10 @@ SENTENCE_OCTETS = 64
 "Bytes at fault that a sentence shows; a report has all of them beside it."
 
 
-def describe_close(close: Close) -> str:
-    """A close: `PROTOCOL_VIOLATION (0x3): "unexpected stream type"`."""
+def describe_close(close: Close, row: Draft) -> str:
+    """A close, in the words of the draft spoken: `PROTOCOL_VIOLATION (0x3): "unexpected stream type"`."""
     if close.layer == "session":
-        code = describe_session_error(close.code)
+        code = describe_session_error(close.code, row.number)
     else:
         layer = {"quic": "QUIC", "http3": "HTTP/3"}[close.layer]
         code = f"{layer} error {name_of(close.code, http3=close.layer == 'http3')}"

@@ -87,6 +87,10 @@ class Draft(Record):
     "A filter that ends before the largest object is INVALID_RANGE (up to 19); later it is a valid one."
     request_update_limit: bool
     "MAX_REQUEST_UPDATES limits updates without an answer (19 on); before, that option is unknown."
+    unknown_update_is_invalid_id: bool
+    "An update of no known request is INVALID_REQUEST_ID (14), else PROTOCOL_VIOLATION (15 and 16 say so)."
+    status_update_closes: bool
+    "An update of TRACK_STATUS ends the session (19 on); 16 allows it in one place and forbids it in another."
 
     @property
     def name(self) -> str:
@@ -133,6 +137,8 @@ _14 = Draft(
     repeated_subscriptions=False,
     past_filters_refused=True,
     request_update_limit=False,
+    unknown_update_is_invalid_id=True,
+    status_update_closes=False,
 )
 
 
@@ -152,6 +158,7 @@ _15 = _after(
     zero_object_id_with_status=True,
     statuses_with_properties=frozenset({0x0}),
     fetch_coding=FetchCoding.FLAGS_WITH_STATUS,
+    unknown_update_is_invalid_id=False,
 )
 _16 = _after(
     _15,
@@ -188,6 +195,7 @@ _19 = _after(
     fin_ends_namespace_subscription=False,
     repeated_subscriptions=True,
     request_update_limit=True,
+    status_update_closes=True,
 )
 _20 = _after(
     _19,

@@ -97,9 +97,9 @@ class VersionNegotiationFailed(RemoteProtocolError):
 
 
 class InvalidRequiredRequestId(RemoteProtocolError):
-    """A request that depends on one before the first, draft 17 (0x7, there of this name)."""
+    """A request that depends on one before the first, draft 17 (0x7)."""
 
-    code = SessionError.TOO_MANY_REQUESTS
+    code = SessionError.INVALID_REQUIRED_REQUEST_ID
 
 
 class TooManyRequestUpdates(RemoteProtocolError):

@@ -372,8 +372,11 @@ def _filter(end_is_delta: bool) -> Codec[Filter]:
         first = Location(reader.vint(), reader.vint())
         if kind is FilterType.ABSOLUTE_START:
             return Filter(kind, first)
-        end = reader.vint()
-        return Filter(kind, first, first.group + end if end_is_delta else end)
+        end = reader.vint() + (first.group if end_is_delta else 0)
+        if end > MAX_TYPE:
+            # "If the resulting Group ID would be greater than 2^64 - 1" (18 section 5.1.2).
+            raise ProtocolViolation("the end group of a filter is above 2^64-1", offset=start)
+        return Filter(kind, first, end)
 
     def push(writer: Writer, value: Filter, draft: Draft) -> None:
         if not 1 <= value.type <= 4:

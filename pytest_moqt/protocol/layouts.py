@@ -173,9 +173,9 @@ def request_parameters(scope: str) -> ParametersField:
     return ParametersField(frozenset({scope}), strict=True)
 
 
-def reply_parameters(*scopes: str) -> ParametersField:
+def reply_parameters(*scopes: str, strict: bool = False) -> ParametersField:
     """The parameters of a reply, which may be any of `scopes`."""
-    return ParametersField(frozenset(scopes), strict=False)
+    return ParametersField(frozenset(scopes), strict=strict)
 
 
 def parameters_14(scope: str, *lifted: Parameter) -> ParametersField:
@@ -211,6 +211,14 @@ _ANSWERED_BY_ERROR_16 = (
     *_NAMESPACE_REQUESTS,
 )
 _ANSWERED_BY_OK_18 = (m.Publish, m.RequestUpdate, m.TrackStatus, *_NAMESPACE_REQUESTS, m.SubscribeTracks)
+_OKS_19 = (
+    "PUBLISH_OK",
+    "TRACK_STATUS_OK",
+    "REQUEST_UPDATE_OK",
+    "PUBLISH_NAMESPACE_OK",
+    "SUBSCRIBE_NAMESPACE_OK",
+    "SUBSCRIBE_TRACKS_OK",
+)
 
 
 def _error_14(name: str, number: int, space: str, anchor: str, *answers: type[m.Message]) -> Layout:
@@ -415,7 +423,11 @@ LAYOUTS: tuple[Layout, ...] = (
         0x07,
         _R,
         drafts(17, 17),
-        (reply_parameters("TRACK_STATUS_OK", "REQUEST_UPDATE_OK"),),
+        (
+            reply_parameters(
+                "TRACK_STATUS_OK", "REQUEST_UPDATE_OK", "PUBLISH_NAMESPACE_OK", "SUBSCRIBE_NAMESPACE_OK"
+            ),
+        ),
         "message-request-ok",
         answers=(m.RequestUpdate, m.TrackStatus, *_NAMESPACE_REQUESTS),
     ),
@@ -434,18 +446,18 @@ LAYOUTS: tuple[Layout, ...] = (
         "REQUEST_OK",
         0x07,
         _R,
-        drafts(19),
-        (
-            reply_parameters(
-                "PUBLISH_OK",
-                "TRACK_STATUS_OK",
-                "REQUEST_UPDATE_OK",
-                "PUBLISH_NAMESPACE_OK",
-                "SUBSCRIBE_NAMESPACE_OK",
-                "SUBSCRIBE_TRACKS_OK",
-            ),
-            PROPERTIES_FIELD,
-        ),
+        drafts(19, 19),
+        (reply_parameters(*_OKS_19), PROPERTIES_FIELD),
+        "message-request-ok",
+        answers=_ANSWERED_BY_OK_18,
+    ),
+    Layout(
+        m.RequestOk,
+        "REQUEST_OK",
+        0x07,
+        _R,
+        drafts(20),
+        (reply_parameters(*_OKS_19, strict=True), PROPERTIES_FIELD),
         "message-request-ok",
         answers=_ANSWERED_BY_OK_18,
     ),
@@ -609,7 +621,7 @@ LAYOUTS: tuple[Layout, ...] = (
         0x02,
         _REQUEST,
         drafts(15, 15),
-        (REQUEST_ID, Plain("existing_request_id", VINT), request_parameters("REQUEST_UPDATE")),
+        (REQUEST_ID, Plain("existing_request_id", VINT), request_parameters("SUBSCRIBE_UPDATE")),
         "message-subscribe-update",
     ),
     Layout(

@@ -57,6 +57,13 @@ class ParameterLayout(Record):
     span: Span
     scope: frozenset[str]
     repeatable: bool = False
+    printed: str = ""
+    "The name as those drafts print it, where it differs."
+
+    @property
+    def label(self) -> str:
+        """`LOCATION_FILTER (0x21)`."""
+        return f"{self.printed or self.parameter} ({self.number:#x})"
 
 
 def _scope(names: str) -> frozenset[str]:
@@ -68,21 +75,28 @@ _ORDER = (1, 2)
 _TIMEOUT_14 = _scope(
     "SUBSCRIBE SUBSCRIBE_OK SUBSCRIBE_UPDATE PUBLISH PUBLISH_OK TRACK_STATUS TRACK_STATUS_OK"
 )
-_TIMEOUT_15 = _scope("SUBSCRIBE SUBSCRIBE_OK REQUEST_UPDATE PUBLISH PUBLISH_OK TRACK_STATUS TRACK_STATUS_OK")
-_TIMEOUT_20 = _scope("SUBSCRIBE REQUEST_UPDATE PUBLISH")
 _TIMEOUT_16 = _scope("SUBSCRIBE REQUEST_UPDATE PUBLISH_OK")
-_TOKENS = "SUBSCRIBE REQUEST_UPDATE PUBLISH SUBSCRIBE_NAMESPACE PUBLISH_NAMESPACE TRACK_STATUS FETCH"
+_TOKENS_14 = "SUBSCRIBE SUBSCRIBE_UPDATE PUBLISH SUBSCRIBE_NAMESPACE PUBLISH_NAMESPACE TRACK_STATUS FETCH"
+_TOKENS_16 = "SUBSCRIBE REQUEST_UPDATE PUBLISH SUBSCRIBE_NAMESPACE PUBLISH_NAMESPACE TRACK_STATUS FETCH"
+# 15: "SUBSCRIBE_OK, PUBLISH or in REQUEST_OK in response to SUBSCRIBE_UPDATE" (section 9.2.1.9), but
+# TRACK_STATUS is answered "with the same parameters it would have set in a SUBSCRIBE_OK" (section 9.19), and
+# 16 has it in the definition too.
 _LARGEST = _scope("SUBSCRIBE_OK PUBLISH REQUEST_UPDATE_OK TRACK_STATUS_OK")
 _FORWARDING = "SUBSCRIBE REQUEST_UPDATE PUBLISH PUBLISH_OK"
 _ORDERED = _scope("SUBSCRIBE PUBLISH_OK FETCH")
-_PRIORITISED = _scope("SUBSCRIBE FETCH REQUEST_UPDATE PUBLISH_OK")
-_FILTERED = _scope("SUBSCRIBE PUBLISH_OK REQUEST_UPDATE")
-_STATUS = _scope("TRACK_STATUS")
-_NAMESPACE_OKS = _scope("PUBLISH_NAMESPACE_OK SUBSCRIBE_NAMESPACE_OK SUBSCRIBE_TRACKS_OK")
+_PRIORITISED_15 = _scope("SUBSCRIBE FETCH SUBSCRIBE_UPDATE PUBLISH_OK TRACK_STATUS")
+_PRIORITISED_16 = _scope("SUBSCRIBE FETCH REQUEST_UPDATE PUBLISH_OK")
+_FILTERED_15 = _scope("SUBSCRIBE PUBLISH_OK SUBSCRIBE_UPDATE TRACK_STATUS")
+_FILTERED_16 = _scope("SUBSCRIBE PUBLISH_OK REQUEST_UPDATE")
+_REGROUPED = _scope("PUBLISH_OK SUBSCRIBE REQUEST_UPDATE")
+_NAMESPACE_OKS = _scope("PUBLISH_NAMESPACE_OK SUBSCRIBE_NAMESPACE_OK")
 _NOTIFIED = _scope("PUBLISH_STATE_NOTIFY")
-_FILTERED_20 = _scope(
-    "SUBSCRIBE FETCH PUBLISH PUBLISH_STATE_NOTIFY REQUEST_UPDATE SUBSCRIBE_TRACKS FILL_PARAMETERS"
-)
+# "Any Parameter that can be specified on a Subscription (ie: in SUBSCRIBE) is valid in SUBSCRIBE_TRACKS,
+# unless otherwise specified" (19 section 10.19.1, 20 section 10.20.1, 22 section 3.6.2). Most definitions do
+# not repeat it and the list of 22 section 9.18 is shorter; one relay in the field takes what 3.6.2 says.
+_TRACKS = _scope("SUBSCRIBE_TRACKS")
+_TIMEOUT_20 = _scope("SUBSCRIBE REQUEST_UPDATE PUBLISH") | _TRACKS
+_FILTERED_20 = _scope("SUBSCRIBE FETCH PUBLISH PUBLISH_STATE_NOTIFY REQUEST_UPDATE FILL_PARAMETERS") | _TRACKS
 
 _LOWEST_FILL = 0x0A
 "The lowest parameter that FILL_PARAMETERS may hold; a smaller integer at its beginning is a count."
@@ -112,30 +126,28 @@ def _push_fill(writer: Writer, value: Parameters, draft: Draft) -> None:
 
 
 PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
-    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(14, 14), _TIMEOUT_14),
+    ParameterLayout(
+        _P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(14, 15), _TIMEOUT_14, printed="DELIVERY_TIMEOUT"
+    ),
     # "DELIVERY_TIMEOUT, if present, MUST contain a value greater than 0" (16 section 9.2.2.2).
     ParameterLayout(
-        _P.OBJECT_DELIVERY_TIMEOUT, 0x02, positive(VINT, "DELIVERY_TIMEOUT"), drafts(16, 16), _TIMEOUT_16
+        _P.OBJECT_DELIVERY_TIMEOUT,
+        0x02,
+        positive(VINT, "DELIVERY_TIMEOUT"),
+        drafts(16, 16),
+        _TIMEOUT_16,
+        printed="DELIVERY_TIMEOUT",
     ),
-    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(15, 15), _TIMEOUT_15),
-    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(17, 19), _TIMEOUT_16),
+    ParameterLayout(
+        _P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(17, 17), _TIMEOUT_16, printed="DELIVERY_TIMEOUT"
+    ),
+    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(18, 18), _TIMEOUT_16),
+    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(19, 19), _TIMEOUT_16 | _TRACKS),
     ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(20), _TIMEOUT_20),
+    ParameterLayout(_P.AUTHORIZATION_TOKEN, 0x03, TOKEN, drafts(14, 15), _scope(_TOKENS_14), repeatable=True),
+    ParameterLayout(_P.AUTHORIZATION_TOKEN, 0x03, TOKEN, drafts(16, 17), _scope(_TOKENS_16), repeatable=True),
     ParameterLayout(
-        _P.AUTHORIZATION_TOKEN,
-        0x03,
-        TOKEN,
-        drafts(14, 14),
-        _scope(_TOKENS.replace("REQUEST_UPDATE", "SUBSCRIBE_UPDATE")),
-        repeatable=True,
-    ),
-    ParameterLayout(_P.AUTHORIZATION_TOKEN, 0x03, TOKEN, drafts(15, 17), _scope(_TOKENS), repeatable=True),
-    ParameterLayout(
-        _P.AUTHORIZATION_TOKEN,
-        0x03,
-        TOKEN,
-        drafts(18),
-        _scope(_TOKENS + " SUBSCRIBE_TRACKS"),
-        repeatable=True,
+        _P.AUTHORIZATION_TOKEN, 0x03, TOKEN, drafts(18), _scope(_TOKENS_16) | _TRACKS, repeatable=True
     ),
     # Number 0x4 means something else from draft 17 on.
     ParameterLayout(
@@ -146,19 +158,29 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         _scope("PUBLISH SUBSCRIBE_OK FETCH_OK TRACK_STATUS_OK"),
     ),
     # 17 and 18 do not state the coding; every implementation writes an integer.
-    ParameterLayout(_P.RENDEZVOUS_TIMEOUT, 0x04, VINT, drafts(17), _scope("SUBSCRIBE")),
-    ParameterLayout(_P.SUBGROUP_DELIVERY_TIMEOUT, 0x06, VINT, drafts(18, 19), _TIMEOUT_16),
+    ParameterLayout(_P.RENDEZVOUS_TIMEOUT, 0x04, VINT, drafts(17, 18), _scope("SUBSCRIBE")),
+    ParameterLayout(_P.RENDEZVOUS_TIMEOUT, 0x04, VINT, drafts(19), _scope("SUBSCRIBE") | _TRACKS),
+    ParameterLayout(_P.SUBGROUP_DELIVERY_TIMEOUT, 0x06, VINT, drafts(18, 18), _TIMEOUT_16),
+    ParameterLayout(_P.SUBGROUP_DELIVERY_TIMEOUT, 0x06, VINT, drafts(19, 19), _TIMEOUT_16 | _TRACKS),
     ParameterLayout(_P.SUBGROUP_DELIVERY_TIMEOUT, 0x06, VINT, drafts(20), _TIMEOUT_20),
     ParameterLayout(_P.EXPIRES, 0x08, VINT, drafts(15, 16), _scope("SUBSCRIBE_OK PUBLISH PUBLISH_OK")),
+    # 17: "or REQUEST_OK", whatever that answers (section 9.3.8).
     ParameterLayout(
-        _P.EXPIRES, 0x08, VINT, drafts(17, 18), _scope("SUBSCRIBE_OK PUBLISH PUBLISH_OK REQUEST_UPDATE_OK")
+        _P.EXPIRES,
+        0x08,
+        VINT,
+        drafts(17, 17),
+        _scope("SUBSCRIBE_OK PUBLISH PUBLISH_OK REQUEST_UPDATE_OK TRACK_STATUS_OK") | _NAMESPACE_OKS,
+    ),
+    ParameterLayout(
+        _P.EXPIRES, 0x08, VINT, drafts(18, 18), _scope("SUBSCRIBE_OK PUBLISH PUBLISH_OK REQUEST_UPDATE_OK")
     ),
     ParameterLayout(
         _P.EXPIRES,
         0x08,
         VINT,
         drafts(19),
-        _scope("SUBSCRIBE_OK PUBLISH PUBLISH_OK REQUEST_UPDATE_OK") | _NAMESPACE_OKS,
+        _scope("SUBSCRIBE_OK PUBLISH PUBLISH_OK REQUEST_UPDATE_OK SUBSCRIBE_TRACKS_OK") | _NAMESPACE_OKS,
     ),
     # "Length/Value does not match the serialization defined by that Type": KEY_VALUE_FORMATTING_ERROR
     # (16 section 1.4.2), where a parameter is a key-value pair.
@@ -185,7 +207,8 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         0x10,
         limited(VINT, _FORWARD, "FORWARD"),
         drafts(15, 15),
-        _scope(_FORWARDING + " SUBSCRIBE_NAMESPACE TRACK_STATUS TRACK_STATUS_OK"),
+        _scope("SUBSCRIBE SUBSCRIBE_UPDATE PUBLISH PUBLISH_OK SUBSCRIBE_NAMESPACE")
+        | _scope("TRACK_STATUS TRACK_STATUS_OK"),
     ),
     ParameterLayout(
         _P.FORWARD,
@@ -206,59 +229,72 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         0x10,
         limited(U8, _FORWARD, "FORWARD"),
         drafts(18, 19),
-        _scope(_FORWARDING + " SUBSCRIBE_TRACKS"),
+        _scope(_FORWARDING) | _TRACKS,
     ),
     ParameterLayout(
         _P.FORWARD,
         0x10,
         limited(U8, _FORWARD, "FORWARD"),
         drafts(20),
-        _scope("SUBSCRIBE REQUEST_UPDATE PUBLISH SUBSCRIBE_TRACKS") | _NOTIFIED,
+        _scope("SUBSCRIBE REQUEST_UPDATE PUBLISH") | _TRACKS | _NOTIFIED,
     ),
     ParameterLayout(
         _P.SUBSCRIBER_PRIORITY,
         0x20,
         limited(VINT, range(256), "SUBSCRIBER_PRIORITY"),
         drafts(15, 15),
-        _PRIORITISED | _STATUS,
+        _PRIORITISED_15,
     ),
     ParameterLayout(
         _P.SUBSCRIBER_PRIORITY,
         0x20,
         limited(VINT, range(256), "SUBSCRIBER_PRIORITY"),
         drafts(16, 16),
-        _PRIORITISED,
+        _PRIORITISED_16,
     ),
-    ParameterLayout(_P.SUBSCRIBER_PRIORITY, 0x20, U8, drafts(17, 19), _PRIORITISED),
-    # SUBSCRIBE_TRACKS: a SUBSCRIBE's parameters "unless its definition says otherwise" (20 section 10.20.1),
-    # although the list of 22 section 9.18 lacks it; relays in the field take it and copy it into PUBLISH.
+    ParameterLayout(_P.SUBSCRIBER_PRIORITY, 0x20, U8, drafts(17, 18), _PRIORITISED_16),
+    ParameterLayout(_P.SUBSCRIBER_PRIORITY, 0x20, U8, drafts(19, 19), _PRIORITISED_16 | _TRACKS),
     ParameterLayout(
         _P.SUBSCRIBER_PRIORITY,
         0x20,
         U8,
         drafts(20),
-        _scope("SUBSCRIBE FETCH REQUEST_UPDATE PUBLISH SUBSCRIBE_TRACKS FILL_PARAMETERS"),
+        _scope("SUBSCRIBE FETCH REQUEST_UPDATE PUBLISH FILL_PARAMETERS") | _TRACKS,
     ),
-    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_ABSOLUTE, drafts(15, 15), _FILTERED | _STATUS),
-    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_ABSOLUTE, drafts(16, 16), _FILTERED),
-    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_DELTA, drafts(17, 19), _FILTERED),
-    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_COUNTED, drafts(20, 21), _FILTERED_20),
-    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_TYPED, drafts(22), _FILTERED_20),
+    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_ABSOLUTE, drafts(15, 15), _FILTERED_15),
+    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_ABSOLUTE, drafts(16, 16), _FILTERED_16),
+    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_DELTA, drafts(17, 18), _FILTERED_16),
+    ParameterLayout(
+        _P.SUBSCRIPTION_FILTER,
+        0x21,
+        FILTER_DELTA,
+        drafts(19, 19),
+        _FILTERED_16 | _TRACKS,
+        printed="LOCATION_FILTER",
+    ),
+    ParameterLayout(
+        _P.SUBSCRIPTION_FILTER, 0x21, FILTER_COUNTED, drafts(20, 21), _FILTERED_20, printed="LOCATION_FILTER"
+    ),
+    ParameterLayout(
+        _P.SUBSCRIPTION_FILTER, 0x21, FILTER_TYPED, drafts(22), _FILTERED_20, printed="LOCATION_FILTER"
+    ),
     ParameterLayout(
         _P.GROUP_ORDER,
         0x22,
         limited(VINT, _ORDER, "GROUP_ORDER"),
         drafts(15, 15),
-        _ORDERED | _STATUS | _scope("SUBSCRIBE_OK TRACK_STATUS_OK PUBLISH"),
+        _ORDERED | _scope("SUBSCRIBE_OK TRACK_STATUS TRACK_STATUS_OK PUBLISH"),
     ),
     ParameterLayout(_P.GROUP_ORDER, 0x22, limited(VINT, _ORDER, "GROUP_ORDER"), drafts(16, 16), _ORDERED),
     ParameterLayout(_P.GROUP_ORDER, 0x22, limited(U8, _ORDER, "GROUP_ORDER"), drafts(17, 18), _ORDERED),
+    # PUBLISH is not in the definition of 19 (section 10.2.8), but "PUBLISH messages resulting from this
+    # SUBSCRIBE_TRACKS will include the GROUP_ORDER parameter with the same value" (section 10.19.1).
     ParameterLayout(
         _P.GROUP_ORDER,
         0x22,
         limited(U8, _ORDER, "GROUP_ORDER"),
         drafts(19, 19),
-        _scope("SUBSCRIBE SUBSCRIBE_TRACKS FETCH"),
+        _scope("SUBSCRIBE SUBSCRIBE_TRACKS FETCH PUBLISH"),
     ),
     ParameterLayout(
         _P.GROUP_ORDER,
@@ -272,7 +308,7 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         0x23,
         sized(Codec("parameters", _pull_fill, _push_fill), "FILL_PARAMETERS"),
         drafts(20),
-        _scope("SUBSCRIBE REQUEST_UPDATE SUBSCRIBE_TRACKS"),
+        _scope("SUBSCRIBE REQUEST_UPDATE") | _TRACKS,
     ),
     *(
         ParameterLayout(parameter, number, range_filter(of_property), span, scope, repeatable=True)
@@ -303,10 +339,12 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         _scope("SUBSCRIBE_OK PUBLISH"),
     ),
     ParameterLayout(
-        _P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(15, 19), _scope("PUBLISH_OK SUBSCRIBE REQUEST_UPDATE")
+        _P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(15, 15), _scope("PUBLISH_OK SUBSCRIBE SUBSCRIBE_UPDATE")
     ),
+    ParameterLayout(_P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(16, 18), _REGROUPED),
+    ParameterLayout(_P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(19, 19), _REGROUPED | _TRACKS),
     ParameterLayout(
-        _P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(20), _scope("SUBSCRIBE REQUEST_UPDATE SUBSCRIBE_TRACKS")
+        _P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(20), _scope("SUBSCRIBE REQUEST_UPDATE") | _TRACKS
     ),
     # The text says a Track Namespace (`track-namespace-prefix-param`), although the list of codings has it
     # from 22 on only; one implementation puts a length before it up to 20.
@@ -340,13 +378,15 @@ class ParametersField(Record):
     """The parameters of a message: a count, then that many.
 
     A parameter in a message it is not defined for ends the session where the draft says so, but in
-    requests only: which reply a REQUEST_OK is shows not before it is matched, and relays in the field
-    put GROUP_ORDER into SUBSCRIBE_OK, which harms nobody.
+    requests, and from draft 20 in REQUEST_OK, only: relays in the field put GROUP_ORDER into SUBSCRIBE_OK,
+    which harms nobody. Which reply a REQUEST_OK is shows not before it is matched, so what any of them may
+    have is taken in all.
     """
 
     scopes: frozenset[str]
     "Wire names; several for a reply that answers several requests."
     strict: bool
+    "Out of scope ends the session."
     lifted: frozenset[Parameter] = frozenset()
     "Parameters that other fields of this layout carry (draft 14)."
     name: str = "parameters"
@@ -380,11 +420,11 @@ class ParametersField(Record):
                 continue
             if self.strict and draft.parameter_scope_closes and not row.scope & self.scopes:
                 raise ProtocolViolation(
-                    f"parameter {row.parameter} ({number:#x}) may not be in {self._named()}",
+                    f"parameter {row.label} may not be in {self._named()}",
                     offset=start,
                 )
             if not row.repeatable and any(key == row.parameter for key, _ in pairs):
-                raise ProtocolViolation(f"parameter {row.parameter} ({number:#x}) twice", offset=start)
+                raise ProtocolViolation(f"parameter {row.label} twice", offset=start)
             pairs.append((row.parameter, row.codec.pull(reader, draft)))
         values["parameters"] = KeyValues(pairs)
 

@@ -31,7 +31,8 @@ class SessionError(IntEnum):
     INVALID_REQUEST_ID = 0x4
     DUPLICATE_TRACK_ALIAS = 0x5
     KEY_VALUE_FORMATTING_ERROR = 0x6
-    TOO_MANY_REQUESTS = 0x7  # 14-16; 17 calls it INVALID_REQUIRED_REQUEST_ID, later drafts have no 0x7
+    TOO_MANY_REQUESTS = 0x7  # 14-16
+    INVALID_REQUIRED_REQUEST_ID = 0x7  # 17: the same number, so another name of the same member
     INVALID_PATH = 0x8
     MALFORMED_PATH = 0x9
     GOAWAY_TIMEOUT = 0x10
@@ -39,7 +40,7 @@ class SessionError(IntEnum):
     DATA_STREAM_TIMEOUT = 0x12
     AUTH_TOKEN_CACHE_OVERFLOW = 0x13
     DUPLICATE_AUTH_TOKEN_ALIAS = 0x14
-    VERSION_NEGOTIATION_FAILED = 0x15
+    VERSION_NEGOTIATION_FAILED = 0x15  # up to 19
     MALFORMED_AUTH_TOKEN = 0x16
     UNKNOWN_AUTH_TOKEN_ALIAS = 0x17
     EXPIRED_AUTH_TOKEN = 0x18
@@ -255,9 +256,17 @@ STREAM_ERRORS: CodeTable[StreamError] = CodeTable(
 )
 
 
-def describe_session_error(code: int) -> str:
+# What not every draft registers under one name; all other codes of SessionError are in every draft.
+_SESSION_ERRORS: dict[int, tuple[tuple[Span, str], ...]] = {
+    0x7: ((drafts(14, 16), "TOO_MANY_REQUESTS"), (drafts(17, 17), "INVALID_REQUIRED_REQUEST_ID")),
+    0x15: ((drafts(14, 19), "VERSION_NEGOTIATION_FAILED"),),
+    0x1B: ((drafts(19), "TOO_MANY_REQUEST_UPDATES"),),
+}
+
+
+def describe_session_error(code: int, draft: int) -> str:
     """A session's close code as a report prints it: `PROTOCOL_VIOLATION (0x3)`."""
-    try:
-        return f"{SessionError(code).name} ({code:#x})"
-    except ValueError:
-        return f"unregistered ({code:#x})"
+    names = [name for span, name in _SESSION_ERRORS.get(code, ()) if draft in span]
+    if code not in _SESSION_ERRORS and code in set(SessionError):
+        names = [SessionError(code).name]
+    return f"{names[0] if names else 'unregistered'} ({code:#x})"

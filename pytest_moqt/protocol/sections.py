@@ -395,6 +395,7 @@ SECTIONS: dict[str, dict[int, str]] = {
         18: "2.4.3",
         19: "2.4.3",
         20: "2.4.3",
+        22: "2.5",
     },
     "authorization-token": {
         14: "9.2.1.1",

@@ -78,7 +78,7 @@ from pytest_moqt.protocol.objects import (
     decode_datagram,
     encode_datagram,
 )
-from pytest_moqt.protocol.parameters import Options, Parameter, SetupOption
+from pytest_moqt.protocol.parameters import Options, Parameter, Property, SetupOption
 from pytest_moqt.protocol.registries import (
     STREAM_ERRORS,
     PublishDoneStatus,
@@ -197,6 +197,8 @@ class Session:
         self._undecided: dict[int, bytes] = {}
         self._refused: set[int] = set()
         self._goaways: set[int | None] = set()
+        self._fill_orders: dict[int, Any] = {}
+        "The order that FILL_PARAMETERS asked for, by the id of the message that held them."
         self._events: list[Event] = []
 
     # ---- what we say -------------------------------------------------------------------------------
@@ -246,6 +248,7 @@ class Session:
         frame = encode_by(message, layout, self.draft)
         request = RequestState(self._take_id(), message, ours=True, awaiting=[type(message)])
         self.requests[request.id] = request
+        self._note_fill(request.id, message)
         self._send(frame, layout, request, message)
         return request
 
@@ -260,16 +263,19 @@ class Session:
         self._check_open()
         if not self.may_request:
             raise LocalProtocolError(f"the peer allows request ids below {self._our_credit} only")
-        frame = encode_by(update, layout, self.draft)
-        number = self._take_id()
-        answered = bool(reply_names(self.draft, m.RequestUpdate))
+        if isinstance(request.message, m.TrackStatus) and self.draft.status_update_closes:
+            raise LocalProtocolError(f"{self.draft.name} has no update of TRACK_STATUS")
         limit = self._update_limit(self.peer_setup.options if self.peer_setup else KeyValues())
         if limit and request.awaiting.count(m.RequestUpdate) >= limit:
             raise LocalProtocolError(f"the peer allows {limit} updates of a request without an answer")
+        frame = encode_by(update, layout, self.draft)
+        number = self._take_id()
+        answered = bool(reply_names(self.draft, m.RequestUpdate))
         pending = request
         if self.draft.replies_carry_request_id:
             pending = RequestState(number, update, ours=True, stream_id=request.stream_id, update_of=request)
-            self.requests[number] = pending
+        self.requests[number] = pending
+        self._note_fill(number, update)
         if answered:
             pending.awaiting.append(m.RequestUpdate)
         # Draft 16 does not say where an update of a SUBSCRIBE_NAMESPACE goes; it names its request, as
@@ -669,10 +675,11 @@ class Session:
         if self.draft.replies_carry_request_id:
             target = self.requests.get(message.existing_request_id or 0)
             if target is None:
-                raise InvalidRequestId(
-                    f"an update of request {message.existing_request_id}, which is unknown"
-                )
+                wrong = InvalidRequestId if self.draft.unknown_update_is_invalid_id else ProtocolViolation
+                raise wrong(f"an update of request {message.existing_request_id}, which is unknown")
         assert target is not None, "may_carry lets no update through without a request"
+        if isinstance(target.message, m.TrackStatus) and self.draft.status_update_closes:
+            raise ProtocolViolation(f"an update of request {target.id}, a TRACK_STATUS")
         if target.ours and not isinstance(target.message, m.Publish):
             # An update is the requester's, or the subscriber's of a PUBLISH (`message-request-update`).
             raise ProtocolViolation(f"an update of request {target.id}, which is ours")
@@ -815,10 +822,28 @@ class Session:
             elif not isinstance(item, Padding):
                 self._events.append(DataStreamOpened(stream_id, item))
 
+    def _note_fill(self, number: int, message: Any) -> None:
+        """Keep what order a fill was asked for in; only the message that asks says so."""
+        fill = message.parameters.get(Parameter.FILL_PARAMETERS)
+        if fill is not None and Parameter.GROUP_ORDER in fill:
+            self._fill_orders[number] = fill[Parameter.GROUP_ORDER]
+
     def _is_descending(self, request_id: int) -> bool:
+        """Whether the groups of a fetch stream descend.
+
+        A fill's do as FILL_PARAMETERS says, else as the subscription does (`fill-parameters`), else as the
+        publisher prefers, as far as that is known by now; a FETCH that does not say is ascending.
+        """
         request = self.requests.get(request_id)
-        parameters = getattr(request.message, "parameters", {}) if request else {}
-        return bool(parameters.get(Parameter.GROUP_ORDER) == GroupOrder.DESCENDING)
+        if request is None:
+            return False
+        asked: Any = request.message
+        order = self._fill_orders.get(request_id, asked.parameters.get(Parameter.GROUP_ORDER))
+        if order is None and not isinstance(asked, m.Fetch):
+            for message in (asked, *request.replies):
+                properties = getattr(message, "track_properties", {})
+                order = properties.get(Property.DEFAULT_PUBLISHER_GROUP_ORDER, order)
+        return bool(order == GroupOrder.DESCENDING)
 
     def _update_limit(self, options: Options) -> int:
         """What MAX_REQUEST_UPDATES among `options` allows; 0: no limit."""
