@@ -712,7 +712,9 @@ class Session:
             # "A publisher sends it on the stream of a subscription" (`message-publish-state-notify`).
             subscribed = m.Subscribe if request.ours else m.Publish
             if not isinstance(request.message, subscribed):
-                raise ProtocolViolation(f"{layout.name} about request {request.id}, which is no subscription")
+                raise ProtocolViolation(
+                    f"{layout.name} about request {request.id}, no subscription that the sender publishes"
+                )
         if isinstance(message, m.PublishDone) and request.update_of is None:
             request.ended = True
         if isinstance(message, m.Namespace):

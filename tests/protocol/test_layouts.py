@@ -992,7 +992,7 @@ def test_session_errors_are_those_of_the_registry(draft_row: Draft) -> None:
 
 @pytest.mark.parametrize("draft_row", ALL)
 def test_setup_options_are_those_of_the_registry(draft_row: Draft) -> None:
-    """What a draft registers comes once in SETUP, tokens excepted; what it does not, as often as one likes."""
+    """What a draft registers comes once in SETUP, tokens excepted; what it does not know may repeat."""
     for option in SetupOption:
         once = (
             option.name in SETUP_OPTIONS[draft_row.number].values() and option.name != "AUTHORIZATION_TOKEN"
@@ -1039,7 +1039,7 @@ def test_drafts_are_found_by_what_is_negotiated() -> None:
 
 @pytest.mark.parametrize("draft_row", ALL)
 def test_every_message_can_be_cited(draft_row: Draft) -> None:
-    """A report can name the section of every message; of draft 21, whose text is not to be had, the anchor."""
+    """A report can name the section of every message; of draft 21, which has no text here, the anchor."""
     for row in layouts_of(draft_row):
         number = section(row.anchor, draft_row.number)
         where = f" section {number}" if number else ""

@@ -44,6 +44,7 @@ from pytest_moqt.protocol.objects import (
     FetchEncoder,
     FetchHeader,
     FetchObject,
+    FetchRangeEnd,
     ObjectDatagram,
     StreamObject,
     SubgroupHeader,
@@ -58,7 +59,7 @@ from pytest_moqt.protocol.transport import (
     StreamReset,
     TransportClosed,
 )
-from pytest_moqt.protocol.values import GroupOrder, Location, Token, TokenAlias
+from pytest_moqt.protocol.values import GroupOrder, KeyValues, Location, Token, TokenAlias
 
 NAMESPACE = (b"moq-test", b"interop")
 TRACK = b"test-track"
@@ -67,7 +68,7 @@ FULL = m.StandaloneFetch(NAMESPACE, TRACK, Location(0, 0), Location(5, 0))
 REQUESTS: dict[type[m.Message], tuple[Callable[[], m.Message], Callable[[], m.Message]]] = {
     m.Subscribe: (lambda: m.Subscribe(NAMESPACE, TRACK), lambda: m.SubscribeOk(7)),
     m.Publish: (lambda: m.Publish(NAMESPACE, TRACK, 7), m.RequestOk),
-    m.Fetch: (lambda: m.Fetch(FULL), lambda: m.FetchOk(False, Location(5, 0))),
+    m.Fetch: (lambda: m.Fetch(FULL), lambda: m.FetchOk(False, Location(5, 1))),
     m.TrackStatus: (lambda: m.TrackStatus(NAMESPACE, TRACK), m.RequestOk),
     m.PublishNamespace: (lambda: m.PublishNamespace(NAMESPACE), m.RequestOk),
     m.SubscribeNamespace: (lambda: m.SubscribeNamespace(NAMESPACE), m.RequestOk),
@@ -94,18 +95,73 @@ ONE_CONTROL_STREAM = having(lambda draft: draft.topology is Topology.SINGLE_CONT
 STREAM_PER_REQUEST = having(lambda draft: draft.topology is Topology.REQUEST_STREAMS)
 WITH_NAMESPACE_STREAM = having(lambda draft: defines(draft, m.Namespace))
 WITH_PADDING = having(lambda draft: draft.padding)
+ONLY_17 = [pytest.param(DRAFTS[17], id="draft-17")]
 BY_MESSAGE = {
-    # What withdraws a request, where it is a message: draft 14 sections 9.11, 9.19, 9.26, 9.31; draft 16
-    # sections 9.12, 9.18, 9.22. From 17 all by their stream (18 section 3.3.2), as 16's
-    # SUBSCRIBE_NAMESPACE is (section 9.25).
+    # What withdraws a request, where it is a message: draft 14 sections 9.11, 9.19, 9.26, 9.31; draft 15
+    # sections 9.12, 9.18, 9.21, 9.24; draft 16 sections 9.12, 9.18, 9.22. From 17 all by their stream (17
+    # section 3.3.1), as 16's SUBSCRIBE_NAMESPACE is (section 9.25).
     (14, m.Subscribe): "UNSUBSCRIBE",
     (14, m.Fetch): "FETCH_CANCEL",
     (14, m.PublishNamespace): "PUBLISH_NAMESPACE_DONE",
     (14, m.SubscribeNamespace): "UNSUBSCRIBE_NAMESPACE",
+    (15, m.Subscribe): "UNSUBSCRIBE",
+    (15, m.Fetch): "FETCH_CANCEL",
+    (15, m.PublishNamespace): "PUBLISH_NAMESPACE_DONE",
+    (15, m.SubscribeNamespace): "UNSUBSCRIBE_NAMESPACE",
     (16, m.Subscribe): "UNSUBSCRIBE",
     (16, m.Fetch): "FETCH_CANCEL",
     (16, m.PublishNamespace): "PUBLISH_NAMESPACE_DONE",
 }
+UPDATES = {
+    # The message that changes a request, and what accepts it: drafts 14 section 9.10 (nothing does), 15
+    # sections 9.11 and 9.7, 16 sections 9.11 and 9.7, 17 sections 9.10 and 9.6, later alike.
+    14: ("SUBSCRIBE_UPDATE", None),
+    15: ("SUBSCRIBE_UPDATE", "REQUEST_OK"),
+    **dict.fromkeys((16, 17, 18, 19, 20, 21, 22), ("REQUEST_UPDATE", "REQUEST_OK")),
+}
+UNKNOWN_UPDATES = {
+    # Draft 14 section 9.1; drafts 15 and 16 section 9.11: "MUST close the session with PROTOCOL_VIOLATION".
+    14: SessionError.INVALID_REQUEST_ID,
+    15: SessionError.PROTOCOL_VIOLATION,
+    16: SessionError.PROTOCOL_VIOLATION,
+}
+CANCELS = {
+    # A stream's reset codes that moved: drafts 17 section 14.5.4, 18 section 15.10.4, later alike.
+    17: (StreamError.UNKNOWN_OBJECT_STATUS, 0x4),
+    **dict.fromkeys((18, 19, 20, 21, 22), (StreamError.UNKNOWN_OBJECT_STATUS, 0x6)),
+}
+BLOCKED_ON = {
+    # Whose stream PUBLISH_BLOCKED, later PUBLISH_SKIPPED, comes on: drafts 17 section 9.21, 18 and 19 section
+    # 10.20, 20 section 10.21, 22 section 9.19.
+    17: (m.SubscribeNamespace, "PUBLISH_BLOCKED"),
+    18: (m.SubscribeTracks, "PUBLISH_BLOCKED"),
+    **dict.fromkeys((19, 20, 21, 22), (m.SubscribeTracks, "PUBLISH_SKIPPED")),
+}
+FIN_CANCELS: dict[int, tuple[type[m.Message], ...]] = {
+    # Drafts 17 and 18 section 6.1: "cancelled by closing the stream with either a FIN or RESET_STREAM". Later
+    # it "is not a request cancellation" (drafts 19 and 20 section 3.3.2, 22 section 6.4.2.2).
+    17: (m.SubscribeNamespace,),
+    18: (m.SubscribeNamespace, m.SubscribeTracks),
+    **dict.fromkeys((19, 20, 21, 22), ()),
+}
+GOAWAYS = {
+    # What GOAWAY has on the control stream: drafts 14 to 16 section 9.4, 17 section 9.5, 18 to 20 section
+    # 10.4, 22 section 9.2.
+    **dict.fromkeys((14, 15, 16), m.Goaway()),
+    17: m.Goaway(timeout_ms=5000),
+    18: m.Goaway(timeout_ms=5000, request_id=0),
+    **dict.fromkeys((19, 20, 21, 22), m.Goaway(timeout_ms=5000)),
+}
+UPDATES_LIMITED = (19, 20, 21, 22)
+"MAX_REQUEST_UPDATES: drafts 19 and 20 section 10.3.1.7, 22 section 9.1.7."
+STATUS_NOT_UPDATED = (19, 20, 21, 22)
+'REQUEST_UPDATE "other than in the two cases above" closes: drafts 19 and 20 section 10.9, 22 section 9.5.'
+RANGES_FILTERED = (19, 20, 21, 22)
+"Range filters: draft 19 section 5.1.3, 20 section 5.1.4, 22 section 3.3.2."
+STATUS_HAS_PROPERTIES = (18, 19, 20, 21, 22)
+"Track Properties in REQUEST_OK: drafts 18 to 20 section 10.5, 22 section 9.3."
+NOTIFIED = (20, 21, 22)
+"PUBLISH_STATE_NOTIFY and FILL_PARAMETERS: draft 20 sections 10.10 and 10.2.15, 22 sections 9.10 and 9.20.15."
 WITHDRAWABLE = [
     pytest.param(draft, kind, id=f"{draft.name}-{kind.__name__}")
     for draft in DRAFTS.values()
@@ -354,12 +410,15 @@ def test_update_is_answered_where_the_draft_answers_it(draft: Draft) -> None:
     assert event.message.parameters[Parameter.FORWARD] == 0
     assert event.message.request_id == 2
     assert (event.request.update_of or event.request) is received
-    if reply_names(draft, m.RequestUpdate):
+    name, answer_name = UPDATES[draft.number]
+    assert pair.frames[-1] == ("server", name)
+    if answer_name:
         pair.server.reply(event.request, m.RequestOk())
         answer = pair.only(pair.client)
         assert answer.request is pending
         assert not pending.awaiting
         assert not request.cancelled
+        assert pair.frames[-1] == ("client", answer_name)
     else:
         with pytest.raises(LocalProtocolError, match="awaits no answer"):
             pair.server.reply(event.request, m.RequestOk())
@@ -380,13 +439,128 @@ def test_refused_update_leaves_the_request_standing(draft: Draft) -> None:
 
 @pytest.mark.parametrize("draft", ONE_CONTROL_STREAM)
 def test_update_of_an_unknown_request_ends_the_session(draft: Draft) -> None:
-    """An update names a request that exists (`request-id`)."""
+    """An update names a request that exists (`message-request-update`, `message-subscribe-update`)."""
     pair = Pair(draft)
     update = m.RequestUpdate(existing_request_id=40, request_id=0)
 
     pair.client.send_frame(encode(update, draft, sender=Sender.CLIENT))
 
-    assert_closed(pair, pair.server, SessionError.INVALID_REQUEST_ID, "an update of request 40")
+    assert_closed(pair, pair.server, UNKNOWN_UPDATES[draft.number], "an update of request 40")
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_update_by_the_publisher_ends_the_session(draft: Draft) -> None:
+    """A request is updated by who made it, not by who answers it (`message-request-update`)."""
+    pair = Pair(draft)
+    _, received = granted(pair, m.Subscribe)
+
+    pair.server.send_frame(encode(m.RequestUpdate(request_id=1), draft, sender=Sender.SERVER), received)
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "an update of request 0, which is ours")
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_publication_is_updated_from_either_end(draft: Draft) -> None:
+    """The sender of a PUBLISH may update it, and the subscriber too (`message-request-update`)."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.Publish)
+    token = Token(TokenAlias.USE_VALUE, type=0, value=b"tok")
+
+    pair.client.update(request, m.RequestUpdate({Parameter.AUTHORIZATION_TOKEN: token}))
+    assert pair.only(pair.server).request is received
+    pair.server.update(received, m.RequestUpdate({Parameter.FORWARD: 0}))
+    assert pair.only(pair.client).request is request
+    pair.client.reply(request, m.RequestOk())
+    pair.server.reply(received, m.RequestOk())
+
+    assert pair.only(pair.server).request is received
+    assert pair.only(pair.client).request is request
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_update_of_track_status_ends_the_session_where_the_draft_says_so(draft: Draft) -> None:
+    """TRACK_STATUS is not among what an update may change (`message-request-update`)."""
+    pair = Pair(draft)
+    request, received = asked(pair, m.TrackStatus)
+    update = m.RequestUpdate(request_id=2)
+    forbidden = draft.number in STATUS_NOT_UPDATED
+
+    if forbidden:
+        with pytest.raises(LocalProtocolError, match="has no update of TRACK_STATUS"):
+            pair.client.update(request, m.RequestUpdate())
+    pair.client.send_frame(encode(update, draft, sender=Sender.CLIENT), request)
+
+    if forbidden:
+        assert_closed(
+            pair, pair.server, SessionError.PROTOCOL_VIOLATION, "an update of request 0, a TRACK_STATUS"
+        )
+    else:
+        assert pair.only(pair.server) == MessageReceived(received, update)
+
+
+@pytest.mark.parametrize("asker", list(Sender), ids=lambda sender: sender.value)
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number in UPDATES_LIMITED))
+def test_updates_without_an_answer_are_limited(draft: Draft, asker: Sender) -> None:
+    """What MAX_REQUEST_UPDATES allows is kept to at both ends, for each request (`max-request-updates`)."""
+    options = {"options": {SetupOption.MAX_REQUEST_UPDATES: 2}}
+    pair = Pair(draft, client=options, server=options)
+    ours = pair.sessions[asker]
+    theirs = pair.server if ours is pair.client else pair.client
+    request, received = asked(pair, m.Subscribe, ours)
+    theirs.reply(received, m.SubscribeOk(7))
+    pair.forget()
+    first = 0 if asker is Sender.CLIENT else 1
+
+    for _ in range(2):
+        ours.update(request, m.RequestUpdate({Parameter.FORWARD: 0}))
+    with pytest.raises(LocalProtocolError, match="the peer allows 2 updates of a request without an answer"):
+        ours.update(request, m.RequestUpdate({Parameter.FORWARD: 1}))
+    # An answer makes room for one more, whose id is the next: what was refused has used none up.
+    pair.settle()
+    theirs.reply(received, m.RequestOk())
+    pair.settle()
+    ours.update(request, m.RequestUpdate({Parameter.FORWARD: 1}))
+    other, _ = asked(pair, m.Fetch, ours)
+    assert [first, first + 2, first + 4, first + 6, first + 8] == list(ours.requests)
+    ours.update(other, m.RequestUpdate({Parameter.SUBSCRIBER_PRIORITY: 1}))
+    pair.settle()
+    assert theirs.closed is None
+
+    ours.send_frame(encode(m.RequestUpdate(request_id=first + 12), draft, sender=asker), request)
+
+    assert_closed(
+        pair,
+        theirs,
+        SessionError.TOO_MANY_REQUEST_UPDATES,
+        f"more than 2 updates of request {first} without an answer",
+    )
+
+
+@pytest.mark.parametrize("limit", [{}, {SetupOption.MAX_REQUEST_UPDATES: 0}], ids=["unsaid", "zero"])
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number in UPDATES_LIMITED))
+def test_updates_are_not_limited_by_default(draft: Draft, limit: dict[int, int]) -> None:
+    """Unsaid is 0, and 0 "means the endpoint does not limit" (`max-request-updates`)."""
+    pair = Pair(draft, server={"options": limit})
+    request, _ = granted(pair, m.Subscribe)
+
+    for _ in range(20):
+        pair.client.update(request, m.RequestUpdate({Parameter.FORWARD: 0}))
+
+    assert len(pair.taken(pair.server)) == 20
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number not in UPDATES_LIMITED))
+def test_option_that_would_limit_updates_means_nothing_before_it_was_defined(draft: Draft) -> None:
+    """Up to draft 18 option 0x08 is unknown, and unknown options are ignored (`message-setup`)."""
+    options = {"options": {SetupOption.MAX_REQUEST_UPDATES: 1}}
+    pair = Pair(draft, client=options, server=options)
+    request, _ = granted(pair, m.Subscribe)
+
+    for _ in range(3):
+        pair.client.update(request, m.RequestUpdate({Parameter.FORWARD: 0}))
+
+    assert [type(event) for event in pair.taken(pair.server)] == [MessageReceived] * 3
+    assert pair.server.closed is None
 
 
 @pytest.mark.parametrize(("draft", "kind"), WITHDRAWABLE)
@@ -424,13 +598,46 @@ def test_request_that_a_draft_cannot_withdraw_is_our_error(draft: Draft, kind: t
 
 @pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
 def test_stream_is_cancelled_with_the_drafts_number(draft: Draft) -> None:
-    """A reason has its number in the draft, or is our error (`stream-reset-codes`)."""
+    """A reason has its number in the draft (`stream-reset-codes`)."""
     pair = Pair(draft)
     request, received = granted(pair, m.Subscribe)
+    reason, number = CANCELS[draft.number]
 
-    pair.client.cancel(request, StreamError.GOING_AWAY)
+    pair.client.cancel(request, reason)
 
-    assert pair.only(pair.server) == RequestCancelled(received, 0x4)
+    assert pair.only(pair.server) == RequestCancelled(received, number)
+
+
+@pytest.mark.parametrize("draft", ONLY_17)
+def test_reason_that_a_draft_has_not_is_our_error(draft: Draft) -> None:
+    """Draft 17 has no stream error GOING_AWAY (section 14.5.4)."""
+    pair = Pair(draft)
+    request, _ = granted(pair, m.Subscribe)
+
+    with pytest.raises(LocalProtocolError, match="draft-17 has no stream error GOING_AWAY"):
+        pair.client.cancel(request, StreamError.GOING_AWAY)
+
+    assert pair.taken(pair.server) == []
+    assert not request.cancelled
+
+
+@pytest.mark.parametrize(
+    ("draft", "end"),
+    [
+        # Drafts 14 section 9.31 (by the prefix) and 15 section 9.24 (by the request id).
+        pytest.param(DRAFTS[14], "14001202086d6f712d7465737407696e7465726f70", id="draft-14"),
+        pytest.param(DRAFTS[15], "14000100", id="draft-15"),
+    ],
+)
+def test_namespace_subscription_is_named_in_the_drafts_way(draft: Draft, end: str) -> None:
+    """UNSUBSCRIBE_NAMESPACE says which subscription it ends by its prefix, or by its id."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.SubscribeNamespace)
+
+    pair.client.cancel(request)
+
+    assert pair.only(pair.server) == RequestCancelled(received)
+    assert pair.transports[Sender.CLIENT].sent[0].endswith(bytes.fromhex(end))
 
 
 @pytest.mark.parametrize("draft", having(lambda draft: defines(draft, m.PublishNamespaceCancel)))
@@ -511,13 +718,15 @@ def test_namespace_on_the_control_stream_ends_the_session(draft: Draft) -> None:
 
 @pytest.mark.parametrize("draft", having(lambda draft: defines(draft, m.PublishBlocked)))
 def test_publisher_says_what_it_could_not_offer(draft: Draft) -> None:
-    """PUBLISH_BLOCKED comes on the stream of SUBSCRIBE_TRACKS (`message-publish-blocked`)."""
+    """It comes on the stream that asked for tracks (`message-publish-blocked`, `message-publish-skipped`)."""
     pair = Pair(draft)
-    request, received = granted(pair, m.SubscribeTracks)
+    kind, name = BLOCKED_ON[draft.number]
+    request, received = granted(pair, kind)
 
     pair.server.send(received, m.PublishBlocked((b"live",), TRACK))
 
     assert pair.only(pair.client) == MessageReceived(request, m.PublishBlocked((b"live",), TRACK))
+    assert pair.frames[-1] == ("client", name)
 
 
 @pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
@@ -560,7 +769,7 @@ def test_namespace_subscription_is_updated(draft: Draft) -> None:
     assert pair.only(pair.client).request is pending
 
 
-@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number in STATUS_HAS_PROPERTIES))
 def test_track_properties_come_with_track_status_only(draft: Draft) -> None:
     """Track Properties in any REQUEST_OK but TRACK_STATUS's are a violation (`message-request-ok`)."""
     pair = Pair(draft)
@@ -632,6 +841,94 @@ def test_stream_that_begins_with_a_reply_ends_the_session(draft: Draft) -> None:
     pair.server.send_bytes(stream_id, pair.server.frame(m.SubscribeOk(1)).encode(draft))
 
     assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "SUBSCRIBE_OK may not come on stream 1")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(m.RequestUpdate(request_id=1), id="update"),
+        pytest.param(m.PublishDone(PublishDoneStatus.TRACK_ENDED, 0), id="done"),
+        pytest.param(m.Namespace((b"a",)), id="namespace"),
+        pytest.param(m.Goaway(timeout_ms=0), id="goaway"),
+    ],
+)
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_stream_that_begins_with_no_request_ends_the_session(draft: Draft, message: m.Message) -> None:
+    """Bidirectional streams "MUST NOT begin with any other message type" (`session-init`)."""
+    pair = Pair(draft)
+    stream_id = pair.transports[Sender.SERVER].open_stream(unidirectional=False)
+
+    pair.server.send_bytes(stream_id, encode(message, draft, sender=Sender.SERVER).encode(draft))
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "may not come on stream 1")
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_stream_that_begins_with_an_answer_of_old_ends_the_session(draft: Draft) -> None:
+    """0x1E is PUBLISH_OK in draft 17, and no message later (`message`)."""
+    pair = Pair(draft)
+    stream_id = pair.transports[Sender.SERVER].open_stream(unidirectional=False)
+
+    pair.server.send_bytes(stream_id, Frame(0x1E, b"\x00").encode(draft))
+
+    words = {17: "PUBLISH_OK may not come on stream 1"}.get(draft.number, "no message of type 0x1e")
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, words)
+
+
+@pytest.mark.parametrize("kind", ["control", "request", "data"])
+@pytest.mark.parametrize("draft", ONLY_17)
+def test_byte_that_begins_no_integer_ends_the_session(draft: Draft, kind: str) -> None:
+    """Draft 17: "11111100 is an invalid code point" (section 1.4.1), whatever it would begin."""
+    pair = Pair(draft)
+    transport = pair.transports[Sender.SERVER]
+    stream_id = 3 if kind == "control" else transport.open_stream(unidirectional=kind == "data")
+
+    pair.server.send_bytes(stream_id, b"\xfc")
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "may not begin with the byte 0xfc")
+
+
+@pytest.mark.parametrize("draft", ONLY_17)
+def test_dependency_before_the_first_request_ends_the_session(draft: Draft) -> None:
+    """2 x Required Request ID Delta may not exceed the Request ID (17 section 9.2)."""
+    pair = Pair(draft)
+    pair.forget()
+    frame = pair.client.frame(m.PublishNamespace(NAMESPACE, request_id=4))
+    assert frame.body[:2] == b"\x04\x00"
+
+    pair.client.send_frame(frame.replace(body=b"\x04\x02" + frame.body[2:]))
+    assert pair.only(pair.server).request.id == 4
+    pair.client.send_frame(frame.replace(body=b"\x02\x02" + frame.body[2:]))
+
+    assert_closed(
+        pair,
+        pair.server,
+        SessionError.INVALID_REQUIRED_REQUEST_ID,
+        "Required Request ID Delta 2 reaches before the first request",
+    )
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number in RANGES_FILTERED))
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("01270400008100", id="priority-above-255"),
+        pytest.param("012803001105", id="odd-property"),
+        pytest.param("01260b00ffffffffffffffffff01", id="end-above-all"),
+        pytest.param("022602000100020002", id="set-twice"),
+    ],
+)
+def test_bad_range_filter_does_not_end_the_session(draft: Draft, value: str) -> None:
+    """The request is refused with INVALID_FILTER, so it must arrive (`range-filters`)."""
+    pair = Pair(draft)
+    pair.forget()
+    frame = pair.client.frame(m.Subscribe(NAMESPACE, TRACK))
+    assert frame.body[-1:] == b"\x00"
+
+    pair.client.send_frame(frame.replace(body=frame.body[:-1] + bytes.fromhex(value)))
+
+    assert isinstance(pair.only(pair.server), RequestReceived)
+    assert pair.server.closed is None
 
 
 @pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
@@ -755,7 +1052,8 @@ def test_request_stream_that_ends_inside_a_message_ends_the_session(draft: Draft
 
     pair.server.send_bytes(stream_id, data[:-1], fin=True)
 
-    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "ends 22 bytes into a message")
+    words = f"ends {len(data) - 1} bytes into a message"
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, words)
 
 
 # ---- passing over ----------------------------------------------------------------------------------
@@ -953,9 +1251,7 @@ def test_requests_are_without_credit_where_streams_limit_them(draft: Draft) -> N
 
 def goaway(draft: Draft, uri: str = "") -> m.Goaway:
     """GOAWAY with what the draft has in it, on the control stream."""
-    if draft.goaway_on_requests:
-        return m.Goaway(uri, timeout_ms=5000, request_id=0)
-    return m.Goaway(uri)
+    return dataclasses.replace(GOAWAYS[draft.number], new_session_uri=uri)
 
 
 @pytest.mark.parametrize("draft", ALL)
@@ -998,7 +1294,12 @@ def test_goaway_moves_one_request(draft: Draft) -> None:
     assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "a second GOAWAY")
 
 
-@pytest.mark.parametrize("draft", having(lambda draft: draft.goaway_on_requests))
+GOAWAY_NAMES_A_REQUEST = having(
+    lambda draft: any(field.name == "request_id" for field in layout_of_message(draft, m.Goaway).fields)
+)
+
+
+@pytest.mark.parametrize("draft", GOAWAY_NAMES_A_REQUEST)
 def test_goaway_names_a_request_of_its_receiver(draft: Draft) -> None:
     """The Request ID has the receiver's parity, or the session ends with INVALID_REQUEST_ID."""
     pair = Pair(draft)
@@ -1008,7 +1309,7 @@ def test_goaway_names_a_request_of_its_receiver(draft: Draft) -> None:
     assert_closed(pair, pair.client, SessionError.INVALID_REQUEST_ID, "names request 1, which is none")
 
 
-@pytest.mark.parametrize("draft", having(lambda draft: draft.goaway_on_requests))
+@pytest.mark.parametrize("draft", GOAWAY_NAMES_A_REQUEST)
 def test_goaway_about_a_request_names_none(draft: Draft) -> None:
     """The Request ID is "present only when sent on the control stream" (`message-goaway`)."""
     pair = Pair(draft)
@@ -1017,6 +1318,19 @@ def test_goaway_about_a_request_names_none(draft: Draft) -> None:
     pair.server.send(received, m.Goaway(timeout_ms=0, request_id=0))
 
     assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "with a Request ID")
+
+
+@pytest.mark.parametrize("draft", ONLY_17)
+def test_goaway_about_a_request_ends_the_session_before_it_was_defined(draft: Draft) -> None:
+    """In draft 17 GOAWAY is about the session, on the control stream (section 9.5)."""
+    pair = Pair(draft)
+    _, received = granted(pair, m.Subscribe)
+
+    with pytest.raises(LocalProtocolError, match="draft-17 has no GOAWAY on the stream of a request now"):
+        pair.server.send(received, goaway(draft))
+    pair.server.send_frame(encode(goaway(draft), draft, sender=Sender.SERVER), received)
+
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "GOAWAY may not come on stream 0")
 
 
 # ---- objects ---------------------------------------------------------------------------------------
@@ -1061,6 +1375,87 @@ def test_fetched_objects_arrive_in_the_order_asked_for(draft: Draft, order: Grou
     opened, *received = pair.taken(pair.client)
     assert opened == DataStreamOpened(stream_id, FetchHeader(request.id))
     assert [event.object for event in received] == objects
+
+
+@dataclasses.dataclass
+class Order:
+    """What decides in which order a fill's groups come."""
+
+    subscription: GroupOrder | None
+    fill: GroupOrder | None
+    publisher: GroupOrder | None
+    descending: bool
+
+
+ORDERS = {
+    # Drafts 20 sections 10.2.8 and 10.2.15, 22 sections 9.20.8 and 9.20.15.
+    "nothing": Order(None, None, None, descending=False),
+    "subscription": Order(GroupOrder.DESCENDING, None, None, descending=True),
+    "fill": Order(None, GroupOrder.DESCENDING, None, descending=True),
+    "fill-against-subscription": Order(
+        GroupOrder.DESCENDING, GroupOrder.ASCENDING, GroupOrder.DESCENDING, descending=False
+    ),
+    "publisher": Order(None, None, GroupOrder.DESCENDING, descending=True),
+    "subscription-against-publisher": Order(
+        GroupOrder.ASCENDING, None, GroupOrder.DESCENDING, descending=False
+    ),
+}
+
+
+@pytest.mark.parametrize("order", [pytest.param(order, id=name) for name, order in ORDERS.items()])
+@pytest.mark.parametrize("later", [False, True], ids=["subscribe", "update"])
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number in NOTIFIED))
+def test_fill_arrives_in_the_order_asked_for(draft: Draft, later: bool, order: Order) -> None:
+    """A fill is a fetch stream under the id of what asked for it, in its own order (`fill-semantics`)."""
+    pair = Pair(draft)
+    inside = {} if order.fill is None else {Parameter.GROUP_ORDER: order.fill}
+    fill = {Parameter.FILL_PARAMETERS: KeyValues(inside)}
+    asked_for = {} if order.subscription is None else {Parameter.GROUP_ORDER: order.subscription}
+    request = pair.client.request(m.Subscribe(NAMESPACE, TRACK, asked_for if later else asked_for | fill))
+    preferred = {} if order.publisher is None else {Property.DEFAULT_PUBLISHER_GROUP_ORDER: order.publisher}
+    pair.server.reply(pair.taken(pair.server)[-1].request, m.SubscribeOk(7, track_properties=preferred))
+    if later:
+        pair.client.update(request, m.RequestUpdate(fill))
+    pair.forget()
+    number = 2 if later else 0
+    groups = [5, 2, 1] if order.descending else [1, 2, 5]
+    encoder = FetchEncoder(draft, descending=order.descending)
+    stream_id = pair.transports[Sender.SERVER].open_stream(unidirectional=True)
+
+    pair.server.send_bytes(stream_id, encoder.header(number))
+    for group in groups:
+        pair.server.send_bytes(stream_id, encoder.object(FetchObject(group, 0, 0, 128, b"x")))
+    pair.server.send_bytes(stream_id, encoder.range_end(FetchRangeEnd(0x20C, groups[-1], 9)), fin=True)
+
+    opened, *received, ended = pair.taken(pair.client)
+    assert opened == DataStreamOpened(stream_id, FetchHeader(number))
+    assert [event.object.group_id for event in received] == [*groups, groups[-1]]
+    assert received[-1].object == FetchRangeEnd(0x20C, groups[-1], 9)
+    assert ended == DataStreamEnded(stream_id, FetchHeader(number))
+    assert pair.client.closed is None
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number in NOTIFIED))
+def test_fill_that_fails_is_reset_and_the_subscription_goes_on(draft: Draft) -> None:
+    """A fill has no REQUEST_ERROR: its stream is opened and reset (`fill-semantics`)."""
+    pair = Pair(draft)
+    fill = {Parameter.FILL_PARAMETERS: KeyValues()}
+    request = pair.client.request(m.Subscribe(NAMESPACE, TRACK, fill))
+    received = pair.taken(pair.server)[-1].request
+    pair.server.reply(received, m.SubscribeOk(7))
+    pair.forget()
+    transport = pair.transports[Sender.SERVER]
+    stream_id = transport.open_stream(unidirectional=True)
+
+    pair.server.send_bytes(stream_id, FetchEncoder(draft).header(request.id))
+    transport.reset(stream_id, 0x0)
+
+    assert pair.taken(pair.client) == [
+        DataStreamOpened(stream_id, FetchHeader(request.id)),
+        DataStreamReset(stream_id, FetchHeader(request.id), 0x0),
+    ]
+    assert not request.cancelled
+    assert pair.client.closed is None
 
 
 @pytest.mark.parametrize("draft", ALL)
@@ -1114,7 +1509,7 @@ def test_padding_is_unknown_before_it_was_defined(draft: Draft) -> None:
 
 
 @pytest.mark.parametrize("draft", ALL)
-@pytest.mark.parametrize("number", [0x00, 0x16, 0x1E, 0x3F])
+@pytest.mark.parametrize("number", [0x00, 0x0B, 0x16, 0x1E, 0x3F])
 def test_unknown_stream_type_ends_the_session(draft: Draft, number: int) -> None:
     """Who "receives an unknown stream type MUST close the session" (`data-streams`)."""
     pair = Pair(draft)
@@ -1419,6 +1814,87 @@ def test_fin_of_the_requester_ends_a_namespace_subscription(draft: Draft) -> Non
     pair.client.finish(request)
 
     assert pair.only(pair.server) == RequestCancelled(received)
+
+
+@pytest.mark.parametrize(
+    ("draft", "kind"), [param for param in KINDS if param.values[0].topology is Topology.REQUEST_STREAMS]
+)
+def test_fin_of_the_requester_cancels_where_the_draft_says_so(draft: Draft, kind: type[m.Message]) -> None:
+    """From draft 19 a FIN "is not a request cancellation", of no request (`graceful-request-closure`)."""
+    pair = Pair(draft)
+    request, received = asked(pair, kind)
+
+    pair.client.finish(request)
+
+    if kind in FIN_CANCELS[draft.number]:
+        assert pair.only(pair.server) == RequestCancelled(received)
+        assert received.cancelled
+        return
+    assert pair.only(pair.server) == RequestEnded(received)
+    assert not received.cancelled
+    pair.server.reply(received, REQUESTS[kind][1]())
+    assert isinstance(pair.only(pair.client), ReplyReceived)
+    if kind is m.SubscribeNamespace:
+        pair.server.send(received, m.Namespace((b"live",)))
+        assert pair.only(pair.client) == MessageReceived(request, m.Namespace((b"live",)))
+    assert not request.cancelled
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number in NOTIFIED))
+def test_publisher_says_that_its_side_changed(draft: Draft) -> None:
+    """The publisher says so on the subscription's stream; nobody answers (`message-publish-state-notify`)."""
+    said = m.PublishStateNotify({Parameter.LARGEST_OBJECT: Location(10, 3), Parameter.FORWARD: 0})
+    options = {"options": {SetupOption.MAX_REQUEST_UPDATES: 1}}
+    pair = Pair(draft, client=options, server=options)
+    subscription, subscribed = granted(pair, m.Subscribe)
+    publication, published = granted(pair, m.Publish)
+
+    # Not counted among updates: more than MAX_REQUEST_UPDATES of them are no fault.
+    for _ in range(3):
+        pair.server.send(subscribed, said)
+        pair.client.send(publication, said)
+
+    assert pair.taken(pair.client) == [MessageReceived(subscription, said)] * 3
+    assert pair.taken(pair.server) == [MessageReceived(published, said)] * 3
+    assert not subscription.owed
+    assert not published.owed
+    with pytest.raises(LocalProtocolError, match="awaits no answer of ours"):
+        pair.client.reply(subscription, m.RequestOk())
+
+
+@pytest.mark.parametrize("kind", [m.Subscribe, m.Fetch, m.TrackStatus, m.SubscribeTracks, m.PublishNamespace])
+@pytest.mark.parametrize("by", list(Sender), ids=lambda sender: sender.value)
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number in NOTIFIED))
+def test_state_of_what_the_sender_does_not_publish_ends_the_session(
+    draft: Draft, by: Sender, kind: type[m.Message]
+) -> None:
+    """PUBLISH_STATE_NOTIFY "for any other request type, or from the subscriber" closes."""
+    if kind is m.Subscribe and by is Sender.SERVER:
+        kind = m.Publish  # the server publishes what was subscribed to, and subscribes to what was published
+    pair = Pair(draft)
+    request, received = granted(pair, kind)
+    frame = encode(m.PublishStateNotify(), draft, sender=by)
+
+    pair.sessions[by].send_frame(frame, request if by is Sender.CLIENT else received)
+
+    assert_closed(
+        pair,
+        pair.server if by is Sender.CLIENT else pair.client,
+        SessionError.PROTOCOL_VIOLATION,
+        "PUBLISH_STATE_NOTIFY about request 0, no subscription that the sender publishes",
+    )
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+def test_state_of_nothing_ends_the_session(draft: Draft) -> None:
+    """On the control stream PUBLISH_STATE_NOTIFY is out of place, and before draft 20 unknown (`message`)."""
+    pair = Pair(draft)
+
+    pair.server.send_frame(Frame(0x22, b"\x00"))
+
+    known = draft.number in NOTIFIED
+    words = "PUBLISH_STATE_NOTIFY may not come on the control stream" if known else "no message of type 0x22"
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, words)
 
 
 @pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
