@@ -83,7 +83,7 @@ async def test_subscribe_before_announce(relay: RelayUnderTest) -> None:
         assert isinstance(answer, SubscribeOk | RequestError)
 
 
-@pytest.mark.interop("rendezvous-timeout", timeout=3.0, drafts=(18, 19, 20, 21, 22))
+@pytest.mark.interop("rendezvous-timeout", timeout=3.0, since=18)
 @pytest.mark.spec("rendezvous-timeout", "message-request-error")
 async def test_rendezvous_timeout(relay: RelayUnderTest) -> None:
     """A subscription that allows the relay a time to find a publisher is refused when that time is over."""

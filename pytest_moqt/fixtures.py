@@ -19,7 +19,7 @@ def relay(request: pytest.FixtureRequest) -> RelayUnderTest:
     """The relay under test: `async with relay.connect("subscriber") as subscriber:`."""
     case = request.node.stash.get(CASE, None)
     limit = Limit(float("inf")) if case is None else case.limit
-    relay = RelayUnderTest(request.config.stash[TARGET], limit, drafts=() if case is None else case.drafts)
+    relay = RelayUnderTest(request.config.stash[TARGET], limit, since=0 if case is None else case.since)
     if case is not None:
         case.relay = relay
     relay.skip_unless_it_exists()

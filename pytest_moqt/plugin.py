@@ -53,7 +53,7 @@ class RunningCase:
         self.identifier: str | None = None if mark is None else str(mark.args[0])
         seconds = float(details.get("timeout", catalog.DEFAULT_SECONDS))
         self.after_sending = bool(details.get("after_sending", False))
-        self.drafts: tuple[int, ...] = tuple(details.get("drafts", ()))
+        self.since = int(details.get("since", 0))
         self.revision = int(details.get("revision", 1))
         # The mark nearest to the function comes first, and is the last on the page.
         marks = reversed(list(item.iter_markers("spec")))
@@ -270,7 +270,7 @@ def pytest_configure(config: pytest.Config) -> None:
     add = config.addinivalue_line
     add(
         "markers",
-        "interop(identifier, timeout=5.0, after_sending=False, drafts=(), revision=1): a case of a relay "
+        "interop(identifier, timeout=5.0, after_sending=False, since=0, revision=1): a case of a relay "
         "under its fixed name; timeout in seconds, from our first request with after_sending (pytest-moqt)",
     )
     add("markers", "spec(*anchors): the sections of the MoQT draft that a test judges (pytest-moqt)")

@@ -29,6 +29,7 @@ from pytest_moqt.options import EMBEDDED, RunOptions
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.layouts import defines
 from pytest_moqt.protocol.messages import Message
+from pytest_moqt.protocol.spans import drafts
 
 if TYPE_CHECKING:
     from pytest_moqt.client.journal import Journal
@@ -116,17 +117,17 @@ class Target:
 class RelayUnderTest:
     """The relay, as one case sees it."""
 
-    def __init__(self, target: Target, limit: Limit, *, drafts: tuple[int, ...] = ()) -> None:
+    def __init__(self, target: Target, limit: Limit, *, since: int = 0) -> None:
         """One for each case.
 
         Args:
             target: What the run shares.
             limit: The clock of the case.
-            drafts: Those the case exists in; none named: all.
+            since: The first draft that the case exists in; 0: all have it.
         """
         self._target = target
         self._limit = limit
-        self._drafts = drafts
+        self._drafts = drafts(since)
         self._suffix = secrets.token_hex(16).encode()
         self._sessions: dict[str, ClientSession] = {}
         self._journals: dict[str, Journal] = {}
@@ -187,10 +188,9 @@ class RelayUnderTest:
     def skip_unless_it_exists(self) -> None:
         """Skip the case when no draft that the run can still be about has it."""
         offer = self._target.offer
-        if self._drafts and not set(offer) & set(self._drafts):
-            has = " and ".join(f"draft-{number}" for number in self._drafts)
+        if not any(number in self._drafts for number in offer):
             without = " and ".join(f"draft-{number}" for number in offer)
-            pytest.skip(f"not in {without}: only {has} has what this case needs")
+            pytest.skip(f"not in {without}: only {self._drafts} have what this case needs")
 
     def awaited(self) -> list[str]:
         """What the case's sessions wait for at this moment."""

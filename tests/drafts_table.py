@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pytest_moqt import catalog
 from pytest_moqt.protocol.drafts import DRAFTS, SUPPORTED, Draft, Topology
+from pytest_moqt.protocol.spans import drafts
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN = "<!-- drafts: written by tests/drafts_table.py -->\n"
@@ -13,7 +14,7 @@ END = "<!-- end of drafts -->\n"
 
 
 def _cases(row: Draft) -> str:
-    missing = [case.identifier for case in catalog.CATALOG if case.drafts and row.number not in case.drafts]
+    missing = [case.identifier for case in catalog.CATALOG if row.number not in drafts(case.since)]
     return "all" if not missing else f"all but `{'`, `'.join(missing)}`"
 
 

@@ -412,6 +412,9 @@ class Session:
         table = self._ours if exchange.ours else self._theirs
         if exchange in self._waiting:
             self._waiting.remove(exchange)
+        stream = None if exchange.stream_id is None else self._streams.get(exchange.stream_id)
+        if isinstance(stream, RequestStream) and stream.finished:
+            self.stream_done(stream.stream_id)
         # A request that was cancelled before its answer is still answered, on a control stream.
         if number is not None and (self._own_streams or exchange.answered or not exchange.ours):
             table.pop(number, None)

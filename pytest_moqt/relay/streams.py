@@ -121,6 +121,8 @@ class RequestStream(IncomingStream):
     def __init__(self, session: Session, stream_id: int, exchange: Exchange | None = None) -> None:
         super().__init__(session, stream_id)
         self.exchange = exchange
+        self.finished = False
+        "The client said all it has to say; it may still want no more from us."
         self._frames = FrameBuffer(session.draft)
 
     def data(self, data: bytes, fin: bool) -> None:
@@ -134,9 +136,11 @@ class RequestStream(IncomingStream):
             raise ProtocolViolation(
                 f"a request stream that ends {len(self._frames.pending)} bytes into a message"
             )
-        self.session.stream_done(self.stream_id)
+        self.finished = True
         if self.exchange is not None:
             self.session.request_finished(self.exchange)
+        if self.exchange is None or self.exchange.over:
+            self.session.stream_done(self.stream_id)
 
     def reset(self, code: int | None) -> None:  # noqa: ARG002 - whatever the reason
         """The client abandoned its half."""

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1] / "plugin"))
 
-from cells import CASES, CELLS, DATA_CASE, SKIPPED, TRANSPORTS, Marks, Runs, observed
+from cells import CASES, CELLS, DATA_CASE, JUDGED, SKIPPED, TRANSPORTS, Marks, Runs, observed
 
-from pytest_moqt.protocol.drafts import SUPPORTED
 from pytest_moqt.relay.defects import CHAPTERS, DEFECTS, Defect
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def page(observations: Mapping[Cell, Marks]) -> str:
         of.setdefault(cell.defect, {})[cell] = marks
     text = HEAD.format(
         runs=len(observations),
-        drafts=", ".join(map(str, sorted(SUPPORTED))),
+        drafts=", ".join(map(str, sorted(JUDGED))),
         transports=", ".join(TRANSPORTS),
         lawful=sum(not defect.cases for defect in DEFECTS.values()),
         count=len(DEFECTS),

@@ -24,6 +24,7 @@ from pytest_moqt.protocol.layouts import Sender, defines, layout_of_message
 from pytest_moqt.protocol.objects import ObjectDatagram, StreamObject, SubgroupHeader
 from pytest_moqt.protocol.parameters import Parameter, Property
 from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode
+from pytest_moqt.protocol.spans import drafts
 from pytest_moqt.protocol.values import (
     Filter,
     FilterType,
@@ -60,7 +61,7 @@ def test_the_draft_defines_all_that_a_case_sends(
     recorder: Recorder, tmp_path: Path, case: catalog.Case, number: int, transport: str
 ) -> None:
     """Each session of each case: whole frames, at home on their streams, with nothing undefined in them."""
-    if case.drafts and number not in case.drafts:
+    if number not in drafts(case.since):
         pytest.skip(f"{case.identifier} does not exist in draft {number}")
 
     with EmbeddedRelay() as relay:

@@ -57,14 +57,14 @@ def test_all_drafts_are_offered_by_default() -> None:
     options = resolve(relay=URL, environ={})
 
     assert options is not None
-    assert options.drafts == (18, 16, 14)
+    assert options.drafts == (22, 21, 20, 19, 18, 17, 16, 15, 14)
     assert not options.drafts_given
 
 
 @pytest.mark.parametrize("text", ["17", "draft-99", "x", "18;16", ",", "draft-", "-1", "moq-00"])
 def test_a_draft_that_is_not_spoken_names_those_that_are(text: str) -> None:
     """The sentence names the value, where it came from, and the good ones."""
-    with pytest.raises(OptionError, match=r"MOQT_DRAFT is .*18, 16, 14"):
+    with pytest.raises(OptionError, match=r"MOQT_DRAFT is .*22, 21, 20, 19, 18, 17, 16, 15, 14"):
         resolve(relay=URL, environ={"MOQT_DRAFT": text})
 
 

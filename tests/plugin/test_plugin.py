@@ -154,7 +154,7 @@ for item, case in zip(found, catalog.CATALOG, strict=True):
     assert (item.path.stem, item.function.__name__) == (case.module, case.function), case
     assert item.function.__name__ == "test_" + case.identifier.replace("-", "_")
     assert (known.limit.seconds, known.after_sending) == (case.seconds, case.after_sending), case
-    assert (known.drafts, known.revision) == (case.drafts, case.revision), case
+    assert (known.since, known.revision) == (case.since, case.revision), case
     assert tuple(known.anchors) == case.anchors, case
     assert item.function.__doc__
 """
@@ -240,8 +240,8 @@ def test_help_has_a_group_of_its_own(project: Project) -> None:
     [
         (["--relay", "ftp://x"], "moqt://"),
         (["--relay", "moqt://x:99999"], "moqt://"),
-        (["--relay", URL, "--draft", "13"], "18, 16, 14"),
-        (["--relay", URL, "--draft", "newest"], "18, 16, 14"),
+        (["--relay", URL, "--draft", "13"], "22, 21, 20, 19, 18, 17, 16, 15, 14"),
+        (["--relay", URL, "--draft", "newest"], "22, 21, 20, 19, 18, 17, 16, 15, 14"),
         (["--relay", URL, "--transport", "tcp"], "auto, quic, webtransport"),
         (["--relay", URL, "--ca-file", "/no/such/file"], "/no/such/file"),
         (["--relay", URL, "--budget", "soon"], "number of seconds"),

@@ -76,7 +76,7 @@ def test_the_draft_of_the_first_session_is_offered_alone_from_then_on(project: P
         async def test_one(relay):
             async with relay.connect(), relay.connect("other"):
                 pass
-            assert OFFERS == [(18, 16, 14), (16,)]
+            assert OFFERS == [(22, 21, 20, 19, 18, 17, 16, 15, 14), (16,)]
         """,
     )
 
@@ -686,10 +686,10 @@ def test_a_case_that_the_draft_does_not_have_is_skipped(project: Project, relay:
     project.write(
         "test_toy.py",
         """
-        @pytest.mark.interop("newer", drafts=(18,))
+        @pytest.mark.interop("newer", since=18)
         async def test_newer(relay):
             async with relay.connect(): pass
-        @pytest.mark.interop("newer-too", drafts=(18,))
+        @pytest.mark.interop("newer-too", since=18)
         async def test_newer_too(session): pass
         """,
     )

@@ -167,11 +167,11 @@ def test_a_reset_is_passed_on(relay: FakeRelay, number: int) -> None:
 def test_a_reset_is_passed_on_as_the_other_draft_numbers_it(relay: FakeRelay) -> None:
     """UNKNOWN_OBJECT_STATUS and its like move between drafts."""
     newest = max(SUPPORTED)
-    other = sorted(SUPPORTED)[1]
-    line = Line(relay, newest, other)
     there = STREAM_ERRORS.value(StreamError.UNKNOWN_OBJECT_STATUS, newest)
-    here = STREAM_ERRORS.value(StreamError.UNKNOWN_OBJECT_STATUS, other)
     assert there is not None
+    numbers = {n: STREAM_ERRORS.value(StreamError.UNKNOWN_OBJECT_STATUS, n) for n in SUPPORTED}
+    other, here = next((n, code) for n, code in numbers.items() if code not in (None, there))
+    line = Line(relay, newest, other)
 
     line.publisher.open_subgroup(HEADER).send(ONE).reset(there)
 
