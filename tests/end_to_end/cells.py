@@ -25,9 +25,9 @@ AT_A_TIME = 10
 AGAIN_AT_A_TIME = 3
 "The same, of those that were not as expected."
 JUDGED = (18, 16, 14)
-"""The drafts that defects are judged in: one of each way of using streams and writing answers. What the others
-write differently is rows, which tests/protocol and tests/relay hold for each of them; a correct relay is judged
-in every draft (test_command.py), and six hundred runs are what a CI has time for."""
+"The drafts that defects are judged in: one of each way of using streams and writing answers."
+# What the others write differently is rows, which tests/protocol and tests/relay hold for each of them; a
+# correct relay is judged in every draft (test_command.py), and six hundred runs are what a CI has time for.
 TRANSPORTS = ("quic", "webtransport")
 GREEN, SKIPPED = ".", "-"
 "What became of a case that did not fail; of one that did, it is the cause."
