@@ -70,6 +70,8 @@ class Draft(Record):
     fetch_coding: FetchCoding
     fetch_ranges: frozenset[int]
     "End-of-range flags of a FETCH stream (`end-of-range`)."
+    fetch_end_included: bool
+    "FETCH_OK's End Location is the last object's (20 on); before, it is the place behind it."
     unknown_stream_count: int
     "PUBLISH_DONE's Stream Count when the publisher cannot tell (`message-publish-done`)."
     padding: bool
@@ -85,6 +87,10 @@ class Draft(Record):
     "One session may subscribe to a track more than once (`subscriptions`, 19 on)."
     past_filters_refused: bool
     "A filter that ends before the largest object is INVALID_RANGE (up to 19); later it is a valid one."
+    answer_opens_namespaces: bool
+    "NAMESPACE and its like before the answer to their request end the session (17 on)."
+    tracks_redirect_to_namespace: bool
+    "A redirect of SUBSCRIBE_TRACKS may name no track (19 on; 18 names the other two such requests only)."
     request_update_limit: bool
     "MAX_REQUEST_UPDATES limits updates without an answer (19 on); before, that option is unknown."
     unknown_update_is_invalid_id: bool
@@ -129,6 +135,7 @@ _14 = Draft(
     statuses_with_properties=frozenset({0x0, 0x3, 0x4}),
     fetch_coding=FetchCoding.EXPLICIT,
     fetch_ranges=frozenset(),
+    fetch_end_included=False,
     unknown_stream_count=(1 << 62) - 1,
     padding=False,
     goaway_on_requests=False,
@@ -136,6 +143,8 @@ _14 = Draft(
     reserved_namespaces=False,
     repeated_subscriptions=False,
     past_filters_refused=True,
+    answer_opens_namespaces=False,
+    tracks_redirect_to_namespace=False,
     request_update_limit=False,
     unknown_update_is_invalid_id=True,
     status_update_closes=False,
@@ -180,6 +189,7 @@ _17 = _after(
     replies_carry_request_id=False,
     request_id_credit=False,
     min_namespace_fields=0,
+    answer_opens_namespaces=True,
 )
 _18 = _after(
     _17,
@@ -194,12 +204,14 @@ _19 = _after(
     _18,
     fin_ends_namespace_subscription=False,
     repeated_subscriptions=True,
+    tracks_redirect_to_namespace=True,
     request_update_limit=True,
     status_update_closes=True,
 )
 _20 = _after(
     _19,
     fetch_ranges=frozenset({0x8C, 0x10C, 0x20C}),
+    fetch_end_included=True,
     unknown_stream_count=(1 << 64) - 1,
     past_filters_refused=False,
 )

@@ -166,16 +166,18 @@ def text(what: str, limit: int) -> Codec[str]:
     return Codec("text", lambda r, _: r.octets(limit, what).decode("utf-8", "surrogateescape"), push)
 
 
-def _push_inclusive(writer: Writer, value: Location, draft: Draft) -> None:
-    if not value.object:
+def _pull_end(reader: Reader, draft: Draft) -> Location:
+    return Location(reader.vint(), reader.vint() + draft.fetch_end_included)
+
+
+def _push_end(writer: Writer, value: Location, draft: Draft) -> None:
+    if draft.fetch_end_included and not value.object:
         raise LocalProtocolError(f"{draft.name} writes the last object: {value} leaves open which that is")
-    _push_location(writer, Location(value.group, value.object - 1), draft)
+    _push_location(writer, Location(value.group, value.object - draft.fetch_end_included), draft)
 
 
-END_INCLUSIVE: Codec[Location] = Codec(
-    "location", lambda r, _: Location(r.vint(), r.vint() + 1), _push_inclusive
-)
-"From 20: FETCH_OK's End Location, the last object's; carried as the place behind it (`message-fetch-ok`)."
+FETCH_END: Codec[Location] = Codec("location", _pull_end, _push_end)
+"FETCH_OK's End Location, carried as the place behind the last object, as up to 19 (`message-fetch-ok`)."
 
 
 def _pull_stream_count(reader: Reader, draft: Draft) -> int:

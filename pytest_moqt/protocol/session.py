@@ -19,6 +19,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from pytest_moqt.protocol import messages as m
+from pytest_moqt.protocol.answers import check_answer
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import (
     DuplicateTrackAlias,
@@ -656,9 +657,7 @@ class Session:
             wanted = " or ".join(reply_names(self.draft, asked))
             name = layout_of_message(self.draft, asked).name
             raise ProtocolViolation(f"{layout.name} in answer to {name}, which takes {wanted}")
-        if isinstance(message, m.RequestOk) and message.track_properties and asked is not m.TrackStatus:
-            name = layout_of_message(self.draft, asked).name
-            raise ProtocolViolation(f"{layout.name} with Track Properties in answer to {name}")
+        check_answer(message, asked, request.message, self.draft, self._peer)
         if isinstance(message, m.SubscribeOk):
             self._claim_alias(request, message.track_alias)
         request.awaiting.pop(0)
@@ -708,6 +707,11 @@ class Session:
                 request.cancelled = True
                 self._events.append(RequestCancelled(request))
             return
+        by_namespace = isinstance(request.message, m.SubscribeNamespace | m.SubscribeTracks)
+        if by_namespace and request.ours and not request.replies and self.draft.answer_opens_namespaces:
+            # "any message other than a REQUEST_OK or a REQUEST_ERROR as the first message on the response
+            # half of the stream" closes (`message-subscribe-ns`).
+            raise ProtocolViolation(f"{layout.name} before the answer to request {request.id}")
         if isinstance(message, m.PublishStateNotify):
             # "A publisher sends it on the stream of a subscription" (`message-publish-state-notify`).
             subscribed = m.Subscribe if request.ours else m.Publish

@@ -23,6 +23,7 @@ from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import LocalProtocolError, ProtocolViolation
 from pytest_moqt.protocol.objects import (
+    FetchEncoder,
     ObjectDatagram,
     StreamObject,
     SubgroupEncoder,
@@ -36,6 +37,7 @@ from pytest_moqt.relay import limits
 from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.clock import Clock, Timer
 from pytest_moqt.relay.exchange import Exchange
+from pytest_moqt.relay.ranges import Range, following, has_fill, is_past, selected
 from pytest_moqt.relay.session import Session
 
 FullTrackName = tuple[TrackNamespace, bytes]
@@ -166,9 +168,7 @@ class Track:
 
     def next_location(self) -> Location:
         """The first place behind the largest object."""
-        if self.largest is None:
-            return Location(0, 0)
-        return Location(self.largest.group, self.largest.object + 1)
+        return following(self.largest)
 
     def note(self, location: Location) -> None:
         """An object exists there."""
@@ -348,10 +348,9 @@ class Downstream:
         self.established = False
         self.alias = session.new_alias()
         self.forward = bool(parameters.get(Parameter.FORWARD, 1))
-        self._filter: Filter | None = parameters.get(Parameter.SUBSCRIPTION_FILTER)
-        self._start = Location(0, 0)
-        self._last: Location | None = None
-        "The last place that is wanted; None: there is no end."
+        self._parameters = parameters
+        self._wanted: Filter | None = parameters.get(Parameter.SUBSCRIPTION_FILTER)
+        self._range = Range()
         self._opened = 0
         self._streams: set[OutgoingSubgroup] = set()
         self._timer: Timer | None = None
@@ -368,13 +367,14 @@ class Downstream:
             return
         self._stop_timer()
         largest = self.track.largest
-        if self.session.draft.past_filters_refused and self._beyond(self._filter, largest):
+        if self.session.draft.past_filters_refused and is_past(self._wanted, largest):
             self.refuse(m.RequestError(RequestErrorCode.INVALID_RANGE, f"the largest object is {largest}"))
             return
         self.established = True
-        self._set_range(self._filter)
+        self._range = selected(self._wanted, largest)
         ok = m.SubscribeOk(self.alias, self.track.parameters, self.track.properties)
         self.track.behaviour.subscribed(self.exchange, ok)
+        self._fill(self.exchange.request_id, self._parameters)
 
     def refuse(self, error: m.RequestError) -> None:
         """There will be no subscription."""
@@ -395,16 +395,11 @@ class Downstream:
     def offered(self) -> None:
         """The relay has sent PUBLISH: objects may follow at once."""
         self.established = True
-        self._set_range(self._filter)
+        self._range = selected(self._wanted, self.track.largest)
 
     def takes(self, location: Location) -> bool:
         """Whether the object there is to be sent."""
-        return (
-            self.established
-            and self.forward
-            and location >= self._start
-            and (self._last is None or location <= self._last)
-        )
+        return self.established and self.forward and location in self._range
 
     def open(self, header: SubgroupHeader) -> OutgoingSubgroup | None:
         """Open a stream; None: the session takes no more, or shall have none."""
@@ -475,6 +470,9 @@ class Downstream:
         """Take the client's answer to a PUBLISH of ours."""
         if isinstance(reply, m.RequestOk):
             self._change(reply.parameters)
+            if self.exchange is not None:
+                # Asked for with SUBSCRIBE_TRACKS; the PUBLISH stands for it (22 sections 3.6.2, 6.4.2.1).
+                self._fill(self.exchange.request_id, self._parameters)
         else:
             self.track.remove_downstream(self)
 
@@ -486,6 +484,7 @@ class Downstream:
             self._check_narrower(message.parameters.get(Parameter.SUBSCRIPTION_FILTER))
         self._change(message.parameters)
         accept_update(self.exchange, message, self.track.parameters)
+        self._fill(message.request_id, message.parameters)
 
     def cancelled(self) -> None:
         """The client has unsubscribed."""
@@ -493,46 +492,35 @@ class Downstream:
 
     # private
 
-    @staticmethod
-    def _beyond(wanted: Filter | None, largest: Location | None) -> bool:
-        """Whether all that is wanted lies behind what there is."""
-        return (
-            wanted is not None
-            and None not in (largest, wanted.end_group)
-            and (
-                wanted.end_group < largest.group  # type: ignore[operator,union-attr]
-            )
-        )
+    def _fill(self, request_id: int | None, parameters: Parameters) -> None:
+        """Fail a fill that was asked for: this relay keeps no past objects.
 
-    def _set_range(self, wanted: Filter | None) -> None:
-        self._filter = wanted
-        self._last = None
-        if wanted is None:
+        "it MUST open a fill fetch stream and reset it immediately after the FETCH_HEADER if necessary", but
+        none "while the subscription is paused" or "if the fill range is empty" (`fill-semantics`).
+        """
+        asked = parameters.get(Parameter.FILL_PARAMETERS)
+        if asked is None or request_id is None or not self.forward:
             return
-        if wanted.end_group is not None:
-            self._last = Location(wanted.end_group, _LAST if wanted.end_object is None else wanted.end_object)
-        largest = self.track.largest
-        if wanted.type is FilterType.LARGEST_OBJECT:
-            self._start = self.track.next_location()
-        elif wanted.type is FilterType.NEXT_GROUP_START:
-            self._start = Location(0, 0) if largest is None else Location(largest.group + 1, 0)
-        elif wanted.type is FilterType.RELATIVE_START:
-            back = wanted.groups_back or 0
-            self._start = Location(0 if largest is None else max(0, largest.group + 1 - back), 0)
-        else:
-            self._start = wanted.start or Location(0, 0)
+        if not has_fill(asked.get(Parameter.SUBSCRIPTION_FILTER, self._wanted), self.track.largest):
+            return
+        stream_id = self.session.open_data_stream(lambda: None)
+        if stream_id is not None:
+            self.session.send_objects(stream_id, FetchEncoder(self.session.draft).header(request_id))
+            self.session.end_data_stream(stream_id, StreamError.INTERNAL_ERROR)
 
     def _check_narrower(self, wanted: Filter | None) -> None:
         """Draft 14: "The Start Location MUST NOT decrease and the End Group MUST NOT increase" (9.10)."""
         if not self.established or wanted is None or wanted.start is None:
             return
-        widens = self._last is not None and (wanted.end_group is None or wanted.end_group > self._last.group)
-        if wanted.start < self._start or widens:
+        last = self._range.last
+        widens = last is not None and (wanted.end_group is None or wanted.end_group > last.group)
+        if wanted.start < self._range.start or widens:
             raise ProtocolViolation("SUBSCRIBE_UPDATE widens the subscription")
 
     def _change(self, parameters: Parameters) -> None:
         if Parameter.SUBSCRIPTION_FILTER in parameters:
-            self._set_range(parameters[Parameter.SUBSCRIPTION_FILTER])
+            self._wanted = parameters[Parameter.SUBSCRIPTION_FILTER]
+            self._range = selected(self._wanted, self.track.largest)
         if Parameter.FORWARD in parameters:
             self.forward = bool(parameters[Parameter.FORWARD])
             self.track.forward_changed()
@@ -546,8 +534,6 @@ class Downstream:
 # Bits of stream and datagram types of which a draft's row says whether it has them (`Draft`).
 _DEFAULT_PRIORITY_FLAG = 0x20
 _FIRST_OBJECT_FLAG = 0x40
-_LAST = (1 << 64) - 1
-"No object of a group comes after this one."
 _DATAGRAM_DEFAULT_PRIORITY_FLAG = 0x08
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from pytest_moqt.protocol import messages as m
+from pytest_moqt.protocol.answers import check_answer
 from pytest_moqt.protocol.buffer import Reader
 from pytest_moqt.protocol.drafts import Draft, Topology
 from pytest_moqt.protocol.errors import (
@@ -681,6 +682,7 @@ class Session:
         updated = self._updates.pop(number, None) if number is not None else None
         if updated is not None:
             self._check_answers(layout, m.RequestUpdate)
+            check_answer(reply, m.RequestUpdate, updated.request, self.draft, Sender.CLIENT)
             updated.updates -= 1
             return
         exchange = self._ours.get(number) if number is not None else None
@@ -699,6 +701,8 @@ class Session:
             raise ProtocolViolation(f"{layout.label} cannot answer {request.__name__}")
 
     def _answered(self, exchange: Exchange, reply: m.Reply) -> None:
+        request = exchange.request
+        check_answer(reply, type(request), request, self.draft, Sender.CLIENT)
         exchange.answered = True
         if exchange.over:
             self.forget(exchange)  # cancelled before: nobody asks any more
@@ -808,6 +812,7 @@ class Session:
                     exchange.owner.received(message)
             case m.Reply() if exchange.updates:
                 self._check_answers(layout, m.RequestUpdate)
+                check_answer(message, m.RequestUpdate, exchange.request, self.draft, Sender.CLIENT)
                 exchange.updates -= 1
             case m.PublishDone() if isinstance(exchange.request, m.Subscribe if exchange.ours else m.Publish):
                 self._publish_done(exchange, message)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import DRAFTS, Draft
 from pytest_moqt.protocol.fields import (
-    END_INCLUSIVE,
     UPDATE_RANGE,
     VERSION_SELECTED,
     ErrorCode,
@@ -297,7 +296,7 @@ def _plain(draft: Draft, layout: Layout, field: Plain) -> st.SearchStrategy[Any]
         "track_properties": properties(draft),
         # Where the last object is written, the place behind it is no group's beginning.
         "end": locations(draft).map(
-            lambda end: Location(end.group, end.object or 1) if field.codec is END_INCLUSIVE else end
+            lambda end: Location(end.group, end.object or 1) if draft.fetch_end_included else end
         ),
         "end_of_track": st.booleans(),
         "subscribe_options": st.integers(0, 2),

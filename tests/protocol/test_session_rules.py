@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from fake_transport import Pair
@@ -59,7 +59,7 @@ from pytest_moqt.protocol.transport import (
     StreamReset,
     TransportClosed,
 )
-from pytest_moqt.protocol.values import GroupOrder, KeyValues, Location, Token, TokenAlias
+from pytest_moqt.protocol.values import GroupOrder, KeyValues, Location, Redirect, Token, TokenAlias
 
 NAMESPACE = (b"moq-test", b"interop")
 TRACK = b"test-track"
@@ -785,6 +785,127 @@ def test_track_properties_come_with_track_status_only(draft: Draft) -> None:
     assert_closed(
         pair, pair.client, SessionError.PROTOCOL_VIOLATION, "Track Properties in answer to PUBLISH_NAME"
     )
+
+
+REDIRECTS = (18, 19, 20, 21, 22)
+"Redirect: drafts 18 to 20 section 10.6.1, 22 section 9.4.1."
+REDIRECTED_TRACKS = (19, 20, 21, 22)
+"SUBSCRIBE_TRACKS may be redirected to no track: drafts 19 and 20 section 10.6.1, 22 section 9.4.1."
+REDIRECTED = [
+    pytest.param(draft, kind, id=f"{draft.name}-{kind.__name__}")
+    for draft in DRAFTS.values()
+    for kind in REQUESTS
+    if draft.number in REDIRECTS and defines(draft, kind)
+]
+
+
+@pytest.mark.parametrize(("draft", "kind"), REDIRECTED)
+def test_redirect_of_a_namespace_names_no_track(draft: Draft, kind: type[m.Message]) -> None:
+    """A Track Name in the redirect of a namespace ends the session (`redirect-structure`)."""
+    pair = Pair(draft)
+    request, received = asked(pair, kind)
+    redirect = Redirect("moqt://elsewhere.example", (b"other",), b"track")
+
+    pair.server.reply(received, m.RequestError(RequestErrorCode.REDIRECT, redirect=redirect))
+
+    nameless = kind in (m.SubscribeNamespace, m.PublishNamespace) or (
+        kind is m.SubscribeTracks and draft.number in REDIRECTED_TRACKS
+    )
+    if nameless:
+        assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "to a track, b'track'")
+    else:
+        assert pair.only(pair.client).request is request
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number in REDIRECTS))
+def test_server_is_redirected_within_its_session_only(draft: Draft) -> None:
+    """A server that receives a Connect URI closes the session (`redirect-structure`)."""
+    pair = Pair(draft)
+    redirect = Redirect("moqt://elsewhere.example", (b"other",), b"track")
+    request = pair.server.request(m.Subscribe(NAMESPACE, TRACK))
+    received = pair.taken(pair.client)[-1].request
+
+    pair.client.reply(received, m.RequestError(RequestErrorCode.REDIRECT, redirect=redirect))
+
+    assert request.stream_id is not None
+    assert_closed(pair, pair.server, SessionError.PROTOCOL_VIOLATION, "redirects a server to 'moqt://else")
+
+
+END_INCLUDED = (20, 21, 22)
+"FETCH_OK's End Location is the last object's: 20 section 10.14, 22 section 9.12."
+
+
+class Ended(NamedTuple):
+    """A FETCH_OK's end, and whether a fetch from {5, 3} may have it."""
+
+    end: Location
+    legal: Callable[[Draft], bool]
+
+
+ENDS = {
+    "behind": Ended(Location(5, 4), lambda _: True),
+    "whole-group": Ended(Location(5, 0), lambda _: True),
+    # Up to 19 the place behind the last object: nothing was there. Later the last object is written.
+    "start": Ended(Location(5, 3), lambda draft: draft.number not in END_INCLUDED),
+    "before": Ended(Location(5, 2), lambda _: False),
+    "group-before": Ended(Location(4, 9), lambda _: False),
+    "whole-group-before": Ended(Location(4, 0), lambda _: False),
+}
+ENDED = [
+    pytest.param(draft, ended, id=f"{draft.name}-{name}")
+    for draft in DRAFTS.values()
+    for name, ended in ENDS.items()
+    # Where the last object is written, there is no end that leaves open which that is.
+    if ended.end.object or draft.number not in END_INCLUDED
+]
+
+
+@pytest.mark.parametrize(("draft", "ended"), ENDED)
+def test_fetch_does_not_end_before_it_begins(draft: Draft, ended: Ended) -> None:
+    """An end that is smaller than the start ends the session (`message-fetch-ok`)."""
+    pair = Pair(draft)
+    pair.forget()
+    wanted = m.StandaloneFetch(NAMESPACE, TRACK, Location(5, 3), Location(9, 0))
+    request = pair.client.request(m.Fetch(wanted))
+    received = pair.taken(pair.server)[-1].request
+
+    pair.server.reply(received, m.FetchOk(end_of_track=False, end=ended.end))
+
+    if ended.legal(draft):
+        assert pair.only(pair.client).request is request
+    else:
+        assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "{5, 3} was asked for")
+
+
+FIRST_IS_ANSWER = (17, 18, 19, 20, 21, 22)
+'"any frame other than a REQUEST_OK or a REQUEST_ERROR": 17 section 10.18, 18 10.17, 22 3.6 and 4.'
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: defines(draft, m.Namespace)))
+def test_namespace_comes_after_the_answer(draft: Draft) -> None:
+    """NAMESPACE before the answer to SUBSCRIBE_NAMESPACE ends the session, from draft 17 on."""
+    pair = Pair(draft)
+    request, received = asked(pair, m.SubscribeNamespace)
+
+    pair.server.send(received, m.Namespace((b"suffix",)))
+
+    if draft.number in FIRST_IS_ANSWER:
+        assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "before the answer")
+    else:
+        assert pair.only(pair.client) == MessageReceived(request, m.Namespace((b"suffix",)))
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number in FIRST_IS_ANSWER))
+def test_namespace_may_come_before_the_answer_to_an_update(draft: Draft) -> None:
+    """Only the first answer opens the list of namespaces; that to an update may overtake nothing."""
+    pair = Pair(draft)
+    request, received = granted(pair, m.SubscribeNamespace)
+    pair.client.update(request, m.RequestUpdate({}))
+    pair.forget()
+
+    pair.server.send(received, m.Namespace((b"suffix",)))
+
+    assert pair.only(pair.client) == MessageReceived(request, m.Namespace((b"suffix",)))
 
 
 # ---- what a peer may not do ------------------------------------------------------------------------

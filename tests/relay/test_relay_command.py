@@ -15,6 +15,7 @@ import pytest
 from pytest_moqt.client.dial import dial
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import parse_relay_url
+from pytest_moqt.protocol.drafts import SUPPORTED
 from pytest_moqt.relay.__main__ import main
 from pytest_moqt.relay.defects import DEFECTS
 
@@ -73,7 +74,7 @@ async def test_the_ready_line_says_where_and_who(running: Running) -> None:
     )
     assert match
     assert re.fullmatch(r"certificate hash \(base64\): [A-Za-z0-9+/]{43}=", digest)
-    assert drafts == "drafts: draft-18, draft-16, draft-14"
+    assert drafts == "drafts: " + ", ".join(f"draft-{number}" for number in SUPPORTED)
     assert raw == f"raw QUIC: moqt://127.0.0.1:{match[1]}"
     assert webtransport == f"WebTransport: https://127.0.0.1:{match[1]}"
     for line in (raw, webtransport):
@@ -108,7 +109,7 @@ def test_options_are_heeded() -> None:
     ("arguments", "sentence"),
     [
         (["--port", "70000"], "argument --port: '70000' is no port, must be 0 to 65535"),
-        (["--draft", "17"], "argument --draft: '17' is no draft of 18,16,14"),
+        (["--draft", "13"], f"argument --draft: '13' is no draft of {','.join(map(str, SUPPORTED))}"),
         (["--cert", "cert.pem"], "--cert and --key belong together: give both or none"),
         (
             ["--defect", "setup-nevr"],

@@ -9,7 +9,8 @@ from relay_clients import Asked, Client, FakeRelay, Incoming
 
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import DRAFTS, SUPPORTED
-from pytest_moqt.protocol.objects import ObjectDatagram, StreamObject, SubgroupHeader
+from pytest_moqt.protocol.objects import FetchHeader, ObjectDatagram, StreamObject, SubgroupHeader
+from pytest_moqt.protocol.parameter_layouts import parameter_layout
 from pytest_moqt.protocol.parameters import Parameter, Property
 from pytest_moqt.protocol.registries import (
     STREAM_ERRORS,
@@ -512,3 +513,65 @@ def test_statuses_that_a_draft_lacks_are_left_out(relay: FakeRelay) -> None:
     line.publisher.open_subgroup(HEADER).send(ONE, StreamObject(1, status=0x1), THREE, fin=True)
 
     assert only(line.subscribers[0]).objects == [ONE, THREE]
+
+
+FILLING = [number for number in SUPPORTED if parameter_layout(Parameter.FILL_PARAMETERS, DRAFTS[number])]
+CURRENT_GROUP = Filter(FilterType.RELATIVE_START, groups_back=1)
+NEXT_OBJECT = Filter(FilterType.LARGEST_OBJECT)
+
+
+def _fills(client: Client) -> list[tuple[FetchHeader, int]]:
+    """The fill fetch streams that a client was sent, with the code that each was reset with."""
+    return [
+        (stream.items[0], client.resets[stream.stream_id])
+        for stream in client.streams
+        if isinstance(stream.items[0], FetchHeader)
+    ]
+
+
+@pytest.mark.parametrize("number", FILLING)
+@pytest.mark.parametrize(
+    ("inside", "outside", "opens"),
+    [
+        ({}, None, True),
+        ({Parameter.SUBSCRIPTION_FILTER: CURRENT_GROUP}, NEXT_OBJECT, True),
+        ({Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.UNFILTERED)}, NEXT_OBJECT, True),
+        ({}, NEXT_OBJECT, False),
+        ({Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.ABSOLUTE_START, Location(5, 4))}, None, False),
+        ({Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.ABSOLUTE_START, Location(5, 3))}, None, True),
+        ({Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.NEXT_GROUP_START)}, None, False),
+    ],
+    ids=["all", "current-group", "all-by-none", "next-object", "behind-largest", "largest", "next-group"],
+)
+def test_fill_is_opened_and_reset_unless_it_is_empty(
+    relay: FakeRelay, number: int, inside: dict[Parameter, Filter], outside: Filter | None, opens: bool
+) -> None:
+    """A relay without past objects fails a fill under the request's id (`fill-semantics`), not more."""
+    line = Line(relay, number, number, parameters=KeyValues({Parameter.LARGEST_OBJECT: Location(5, 3)}))
+    asked = {Parameter.FILL_PARAMETERS: KeyValues(inside)}
+    if outside is not None:
+        asked[Parameter.SUBSCRIPTION_FILTER] = outside
+    client = relay.client(number)
+    subscribed = client.request(m.Subscribe(NAMESPACE, TRACK, KeyValues(asked)))
+    code = STREAM_ERRORS.value(StreamError.INTERNAL_ERROR, number)
+
+    assert isinstance(client.about(subscribed)[0], m.SubscribeOk)
+    assert _fills(client) == ([(FetchHeader(subscribed.id), code)] if opens else [])
+    line.publisher.open_subgroup(dataclasses.replace(HEADER, group_id=6)).send(ONE)
+    assert client.streams[-1].payloads == [ONE.payload]
+
+
+@pytest.mark.parametrize("number", FILLING)
+def test_fill_of_a_paused_subscription_opens_no_stream(relay: FakeRelay, number: int) -> None:
+    """What a paused subscription asked for opens no stream, nor does resuming it; a later update does."""
+    Line(relay, number, number, parameters=KeyValues({Parameter.LARGEST_OBJECT: Location(5, 3)}))
+    fill = {Parameter.FILL_PARAMETERS: KeyValues()}
+    client = relay.client(number)
+    subscribed = client.request(m.Subscribe(NAMESPACE, TRACK, KeyValues({**fill, Parameter.FORWARD: 0})))
+
+    client.update(subscribed, {Parameter.FORWARD: 1})
+    assert _fills(client) == []
+
+    client.update(subscribed, fill)
+    # The third request of this client, whose ids are even.
+    assert [header.request_id for header, _ in _fills(client)] == [4]
