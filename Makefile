@@ -33,8 +33,12 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed
 	@"$(BIN)/moq-test-client" --relay embedded $(ARGS)
 
+# Hundreds of tests start pytest. What it makes of our modules is kept before, even where PYTHONDONTWRITEBYTECODE
+# is set, or each of those runs would make it anew.
 test: $(VENV)/.installed
-	"$(BIN)/python" -m pytest -n auto --dist loadfile $(ARGS)
+	@"$(BIN)/python" -m compileall -q pytest_moqt interop_tests tests
+	@PYTHONDONTWRITEBYTECODE= "$(BIN)/python" -m pytest interop_tests --relay embedded -q >/dev/null
+	"$(BIN)/python" -m pytest -n auto --dist loadgroup $(ARGS)
 
 check: $(VENV)/.installed
 	"$(BIN)/ruff" check .

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from toys import CHECKOUT, Background, Result, run
+from toys import CHECKOUT, NEWEST, Background, Result, run
 
 ENTRYPOINT = str(CHECKOUT / "entrypoint.py")
 NAMES = [
@@ -163,7 +163,7 @@ def test_a_run_against_the_embedded_relay() -> None:
     assert result.code == 0, result.stdout
     assert document.verdicts == [(name, "ok") for name in NAMES]
     assert document.comments[1].startswith("Relay: embedded (moqt://127.0.0.1:")
-    assert document.comments[2] == "Draft: draft-18 (negotiated)"
+    assert document.comments[2] == f"Draft: draft-{NEWEST} (negotiated)"
     assert document.comments[5] == "Cases: 7 of the catalogue's 7, 0 not selected"
     assert result.stderr == ""
 

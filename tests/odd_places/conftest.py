@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from quick_project import QuickProject
 from toys import Project
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """An empty toy project, whose relay is the fake one."""
-    return QuickProject(tmp_path)
+    return Project(tmp_path)
 
 
 @pytest.fixture

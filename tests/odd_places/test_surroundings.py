@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from quick_project import QuickProject
 from strict_tap import NotTap, read
 from toys import CHECKOUT, SECONDS, URL, Project, Result, environment, run
 
@@ -346,7 +345,7 @@ def below(parent: Path) -> Project:
     """A project of two cases further down."""
     folder = parent / "some" / "where"
     folder.mkdir(parents=True)
-    project = QuickProject(folder)
+    project = Project(folder)
     project.write("test_toy.py", TWO)
     return project
 

@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from toys import URL, Project, environment
+from toys import NEWEST, URL, Project, environment
+
+from pytest_moqt.protocol.drafts import SUPPORTED
 
 MIXED = """
 @pytest.mark.interop("first")
@@ -41,18 +43,22 @@ def test_a_run_of_passing_cases(project: Project) -> None:
     assert result.code == 0, result.stderr
     assert document.verdicts == [("first", "ok"), ("second", "ok"), ("third", "ok")]
     assert document.comments[0].startswith("moq-test-client ")
-    assert document.comments[1:4] == [f"Relay: {URL}", "Draft: draft-18 (negotiated)", "Transport: quic"]
+    assert document.comments[1:4] == [
+        f"Relay: {URL}",
+        f"Draft: draft-{NEWEST} (negotiated)",
+        "Transport: quic",
+    ]
     assert document.comments[4].startswith("TLS: certificate checked against")
     first, second = document["first"].values, document["second"].values
     assert isinstance(first["duration_ms"], int)
-    assert (first["draft"], first["transport"]) == ("draft-18", "quic")
+    assert (first["draft"], first["transport"]) == (f"draft-{NEWEST}", "quic")
     assert re.fullmatch("[0-9a-f]{16}", first["connection_id"])
     assert first["test_spec_revision"] == 1
     assert first["implementation_version"]
     assert first["sessions"]["client"] == {
-        "moqt_version": "moqt-18",
+        "moqt_version": f"moqt-{NEWEST}",
         "transport": "quic",
-        "alpn": "moqt-18",
+        "alpn": f"moqt-{NEWEST}",
         "quic_initial_destination_connection_id": first["connection_id"],
     }
     assert {"publisher_connection_id", "subscriber_connection_id"} <= second.keys()
@@ -90,7 +96,7 @@ def test_a_refused_request_is_a_failure_with_its_cause(project: Project) -> None
     """Expected, received, message, cause, section and what was said, with the relay's text as data."""
     project.write("test_toy.py", MIXED)
 
-    result = project.tap(env={"FAKE_RELAY": "refuses"})
+    result = project.tap("--draft", "18", env={"FAKE_RELAY": "refuses"})
 
     document = result.document
     assert result.code == 1
@@ -204,7 +210,8 @@ def test_a_setup_that_fails_is_a_failure_and_no_bail_out(project: Project) -> No
     values = document["first"].values
     assert values["cause"] == "setup"
     assert re.fullmatch("[0-9a-f]{16}", values["connection_id"])
-    assert "Draft: draft-18, draft-16, draft-14 (requested)" in document.comments
+    offered = ", ".join(f"draft-{number}" for number in SUPPORTED)
+    assert f"Draft: {offered} (requested)" in document.comments
 
 
 @pytest.mark.parametrize("jobs", [[], ["-n", "2"]], ids=["one process", "two workers"])
@@ -436,7 +443,7 @@ def test_points_are_in_plan_order_with_workers(project: Project, arguments: list
 
     assert result.code == 0, result.stderr
     assert [name for name, _ in result.document.verdicts] == ["slow", *(f"quick[{n}]" for n in range(8))]
-    assert "Draft: draft-18 (negotiated)" in result.document.comments
+    assert f"Draft: draft-{NEWEST} (negotiated)" in result.document.comments
 
 
 @pytest.mark.parametrize("arguments", [[], ["-s"]])

@@ -50,7 +50,12 @@ def test_a_point_is_one_line_whatever_its_texts(name: str, reason: str, directiv
     assert document.points[0].reason == (tap.printable(reason).strip() if directive else "")
 
 
-@given(values=st.dictionaries(texts, values, max_size=6))
+def _is_free(key: str) -> bool:
+    """Whether lint has no opinion on what a key of that name holds."""
+    return "session" not in key.casefold() and "connection_id" not in key.casefold()
+
+
+@given(values=st.dictionaries(texts.filter(_is_free), values, max_size=6))
 def test_a_block_is_yaml_whatever_its_values(values: dict[str, object]) -> None:
     """Every block parses, and no line of it counts as a point, with its indentation or without."""
     text = tap.VERSION + tap.plan(1) + tap.point(False, 1, "case") + tap.yaml_block(values)

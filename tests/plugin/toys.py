@@ -13,9 +13,13 @@ from pathlib import Path
 
 from strict_tap import Document, prefixed, read, runner_count
 
+from pytest_moqt.protocol.drafts import SUPPORTED
+
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent.parent
 URL = "moqt://relay.example:4443"
+NEWEST = SUPPORTED[0]
+"The draft that the fake relay chooses unless told otherwise."
 SECONDS = 60.0
 "For one run; a toy project takes about one."
 
@@ -117,8 +121,12 @@ class Project:
         self.path.joinpath(name).write_text(imports + textwrap.dedent(text))
 
     def command(self, *arguments: str) -> list[str]:
-        """Pytest with the plugin; given by name, as the package need not be installed."""
-        return [sys.executable, "-m", "pytest", "-p", "pytest_moqt.plugin", *arguments]
+        """Pytest with the plugin; given by name, as the package need not be installed.
+
+        Without that of Hypothesis, which takes a fifth of such a run's time to say nothing.
+        """
+        plugins = ("-p", "pytest_moqt.plugin", "-p", "no:hypothesispytest")
+        return [sys.executable, "-m", "pytest", *plugins, *arguments]
 
     def background(self, *arguments: str) -> Background:
         """Start pytest."""
