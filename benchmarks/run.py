@@ -1,7 +1,7 @@
 """Speed and memory of the client, as ratios measured in one run.
 
     make peers                                       # once: the relay and client to compare with
-    .venv/bin/python benchmarks/run.py [NAME ...]    # all, or: startup six connect dead journal
+    .venv/bin/python benchmarks/run.py [NAME ...]    # all, or: startup six connect dead journal drafts
 
 - `startup`: `--list` and `--help` against `python -c pass`.
 - `six`: the six classic cases against aiomoqt's relay, ours and aiomoqt's own client in turn; also CPU
@@ -10,6 +10,8 @@
 - `dead`: how long a run takes that meets a closed port, and one that meets a silent one.
 - `journal`: CPU of the default run against the same without journals, and of reading a hundred thousand
   tiny objects with a journal and without; needs no other relay than ours.
+- `drafts`: importing the session, `--list` and the default run, with the tables of all drafts and at a
+  commit that had three; needs git and its history.
 
 Everything runs in a network namespace that holds nothing but loopback (needs `unshare` and `ip`).
 Figures vary with the machine and what else it does: read the ratios.
@@ -59,6 +61,8 @@ for name in ("frame", "event", "heard", "wrote_header", "wrote_object"):
 s.WatchedTransport = lambda transport, journal: transport
 from pytest_moqt.cli import command; command()"""
 OBJECTS = 100_000
+THREE_DRAFTS = "5ac0e67"
+"The last commit with rows for 14, 16 and 18 only."
 
 
 def measure(command: list[str], ok: tuple[int, ...] = (0,)) -> tuple[float, float, float]:
@@ -257,12 +261,56 @@ def journal(runs: int) -> None:
     )
 
 
+def _tree(folder: Path, commit: str) -> str:
+    """The packages as they are at a commit, compiled."""
+    folder.mkdir()
+    archive = subprocess.run(
+        ["git", "-C", str(ROOT), "archive", commit, "pytest_moqt", "interop_tests"],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(folder)], check=True)
+    return str(folder)
+
+
+def drafts(runs: int) -> None:
+    """What more drafts cost who uses one of them."""
+    target = ["-r", f"moqt://127.0.0.1:{PORT}", "--tls-disable-verify", "--draft", "18"]
+    with TemporaryDirectory() as folder, own_relay():
+        trees = [_tree(Path(folder, name), commit) for name, commit in (("now", "HEAD"), ("b", THREE_DRAFTS))]
+        for name, arguments in (
+            ("import", ["-c", "import pytest_moqt.client.session"]),
+            ("--list", ["-c", JUDGE, "--list"]),
+            ("default run", ["-c", JUDGE, *target]),
+        ):
+            # Not by PYTHONPATH: an editable install may come before it.
+            now, before = alternate(
+                3 * runs,
+                *(
+                    [
+                        sys.executable,
+                        "-c",
+                        f"import sys; sys.path.insert(0, {tree!r}); {arguments[1]}",
+                        *arguments[2:],
+                    ]
+                    for tree in trees
+                ),
+            )
+            print(
+                f"drafts   {name}: {now[0] * 1000:.0f} ms against {before[0] * 1000:.0f} ms with three, "
+                f"ratio {now[0] / before[0]:.2f}; CPU ratio {now[1] / before[1]:.2f}; "
+                f"peak {now[2]:.1f} MB against {before[2]:.1f} MB, ratio {now[2] / before[2]:.2f}"
+            )
+
+
 BENCHMARKS: dict[str, Callable[[int], None]] = {
     "startup": startup,
     "six": six,
     "connect": connect,
     "dead": dead,
     "journal": journal,
+    "drafts": drafts,
 }
 
 

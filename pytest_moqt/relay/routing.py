@@ -7,8 +7,8 @@ Rules (`relays-moq`, "Publisher Interactions" and "Subscriber Interactions"):
 - SUBSCRIBE for what nobody publishes is refused at once, or held if RENDEZVOUS_TIMEOUT says so.
 - PUBLISH_NAMESPACE is passed on to SUBSCRIBE_NAMESPACE, as NAMESPACE or, in draft 14, as itself.
   PUBLISH is passed on to those who want tracks: SUBSCRIBE_TRACKS, before draft 18 SUBSCRIBE_NAMESPACE.
-- Nothing is cached. FETCH is refused with NOT_SUPPORTED; TRACK_STATUS is answered for tracks that the
-  relay has a subscription to, others do not exist.
+- Nothing is cached. FETCH is refused with NOT_SUPPORTED, a fill is opened and reset; TRACK_STATUS is answered
+  for tracks that the relay has a subscription to, others do not exist.
 - Authorization tokens are not judged: who reaches a relay for tests may use it.
 """
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1] / "plugin"))
 
-from cells import CASES, CELLS, DATA_CASE, JUDGED, SKIPPED, TRANSPORTS, Marks, Runs, observed
+from cells import ALL, CASES, DATA_CASE, SKIPPED, SPOKEN, TRANSPORTS, Marks, Runs, observed
 
+from pytest_moqt.protocol.drafts import SUPPORTED
 from pytest_moqt.relay.defects import CHAPTERS, DEFECTS, Defect
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ Each row is a relay that is wrong in one way (`moq-test-relay --defect NAME`), a
 The page was written by `python tests/end_to_end/defects_page.py` from {runs} runs: each relay in each draft
 ({drafts}) over each transport ({transports}), or only where "Where" says. What was observed is what
 the list in `pytest_moqt/relay/defects/` expects, the same in every draft and over both transports; otherwise
-the row would say both. `tests/end_to_end/test_defects.py` makes the same runs and fails when one of them is
-not what its row says: no defect survives, and no case fails that a defect is not about.
+the row would say both. `tests/end_to_end/test_defects.py` makes a third of these runs each time, every relay
+in the drafts {spoken} and in one of the others, and fails when one of them is not what its row
+says: no defect survives, and no case fails that a defect is not about.
 
 {lawful} of the {count} fail nothing, and must not: they are slow within the limits of every case, or do what
 a draft tells its peer to bear. `{data}` is no default case: it is there, in
@@ -87,7 +89,8 @@ def page(observations: Mapping[Cell, Marks]) -> str:
         of.setdefault(cell.defect, {})[cell] = marks
     text = HEAD.format(
         runs=len(observations),
-        drafts=", ".join(map(str, sorted(JUDGED))),
+        drafts=", ".join(map(str, sorted(SUPPORTED))),
+        spoken=", ".join(map(str, sorted(SPOKEN))),
         transports=", ".join(TRANSPORTS),
         lawful=sum(not defect.cases for defect in DEFECTS.values()),
         count=len(DEFECTS),
@@ -125,17 +128,17 @@ def write() -> int:
 
     observations: dict[Cell, Marks] = {}
     wrong = 0
-    with tempfile.TemporaryDirectory() as folder, Runs(CELLS, Path(folder)) as runs:
+    with tempfile.TemporaryDirectory() as folder, Runs(ALL, Path(folder)) as runs:
         for number, cell in enumerate(runs.made(), 1):
-            print(f"{number}/{len(CELLS)} {cell}", file=sys.stderr)
-        for cell in CELLS:
+            print(f"{number}/{len(ALL)} {cell}", file=sys.stderr)
+        for cell in ALL:
             marks = observations[cell] = observed(runs[cell])
             wrong += marks != cell.expected
             if cell in runs.surprises:
                 first, second = _unexpected(cell, runs.surprises[cell]), _unexpected(cell, marks)
                 print(f"{cell} was at first {first}, and then {second or 'as expected'}", file=sys.stderr)
     PAGE.write_text(page(observations))
-    twice = f"{len(runs.surprises)} of {len(CELLS)} relays were judged twice"
+    twice = f"{len(runs.surprises)} of {len(ALL)} relays were judged twice"
     print(f"{PAGE.name} written; {twice}, {wrong} are not as expected", file=sys.stderr)
     return 1 if wrong else 0
 

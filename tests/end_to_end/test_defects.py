@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import defects_page
 import pytest
-from cells import CASES, CELLS, SKIPPED, Cell, Runs, observed
+from cells import ALL, CASES, CELLS, SKIPPED, SPOKEN, Cell, Runs, observed
 
 from pytest_moqt import catalog
 from pytest_moqt.relay.defects import DEFECTS
@@ -50,6 +50,18 @@ def test_exactly_the_intended_cases_fail(runs: Runs, page: dict[str, dict[str, s
     assert run.code == (1 if any(not point.ok for point in run.document.points) else 0)
 
 
+def test_every_defect_is_judged_in_both_transports_and_most_drafts() -> None:
+    """What is made in turn leaves no defect out, nor any draft or transport that it exists in."""
+    for name in DEFECTS:
+        there = {(cell.draft, cell.transport) for cell in ALL if cell.defect == name}
+        judged = {(cell.draft, cell.transport) for cell in CELLS if cell.defect == name}
+        drafts = {draft for draft, _ in there}
+        assert judged <= there
+        assert {draft for draft, _ in judged} >= drafts & set(SPOKEN)
+        assert len(drafts) == 1 or {way for _, way in judged} == {way for _, way in there}, name
+    assert {(cell.draft, cell.transport) for cell in CELLS} == {(cell.draft, cell.transport) for cell in ALL}
+
+
 @pytest.mark.parametrize("case", NAMES)
 def test_each_case_has_defects_of_its_own(case: str) -> None:
     """At least three defects turn the case red that leave some other case green."""
@@ -63,15 +75,15 @@ def test_each_case_has_defects_of_its_own(case: str) -> None:
 
 def test_the_page_of_defects_is_fresh() -> None:
     """docs/defects.md says what the table says; `python tests/end_to_end/defects_page.py` writes it anew."""
-    expected = {cell: cell.expected for cell in CELLS}
+    expected = {cell: cell.expected for cell in ALL}
 
     assert defects_page.PAGE.read_text() == defects_page.page(expected)
 
 
 def test_the_page_tells_what_was_expected_from_what_was_observed() -> None:
     """A survivor, and a case that fails for what is not its business, can be seen on the page."""
-    marks = {cell: cell.expected for cell in CELLS}
-    cell = next(cell for cell in CELLS if cell.defect == "announce-error")
+    marks = {cell: cell.expected for cell in ALL}
+    cell = next(cell for cell in ALL if cell.defect == "announce-error")
     marks[cell] = {**cell.expected, "announce-only": ".", "setup-only": "closed"}
 
     row = defects_page.rows(defects_page.page(marks))["announce-error"]

@@ -38,11 +38,12 @@ from pytest_moqt.protocol.values import (
     FilterType,
     KeyValues,
     Location,
+    RangeFilter,
     Redirect,
     Token,
     TokenAlias,
 )
-from pytest_moqt.protocol.varint import QUIC_VARINT, VI64
+from pytest_moqt.protocol.varint import QUIC_VARINT, VI64, VI64_17
 from pytest_moqt.protocol.webtransport import (
     CapsuleType,
     encode_capsule,
@@ -70,12 +71,23 @@ from tests.fuzz.text_targets import FORGERIES
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 
-_PARAMETER_VALUES: dict[str, Any] = {
+_PARAMETER_VALUES: dict[Any, Any] = {
     "token": Token(TokenAlias.USE_VALUE, None, 0, b"token"),
     "location": Location(1, 2),
     "filter": Filter(FilterType.ABSOLUTE_RANGE, Location(1, 2), 3),
+    "location filter": Filter(FilterType.ABSOLUTE_RANGE, Location(1, 2), 3),
+    "range filter": RangeFilter(0, ((3, 5), (10, None))),
     "namespace": (b"a",),
+    Parameter.OBJECT_PROPERTY_FILTER: RangeFilter(1, ((100, None),), 0x10),
+    Parameter.TRACK_PROPERTY_FILTER: RangeFilter(1, ((100, None),), 0x10),
+    Parameter.FILL_PARAMETERS: KeyValues(
+        {
+            Parameter.FILL_TIMEOUT: 200,
+            Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.RELATIVE_START, groups_back=1),
+        }
+    ),
 }
+"By parameter, or by kind of value."
 _VALUES: dict[str, Any] = {
     "options": KeyValues(
         {SetupOption.MOQT_IMPLEMENTATION: b"seed", SetupOption.MAX_AUTH_TOKEN_CACHE_SIZE: 9}
@@ -128,7 +140,7 @@ def message(draft: Draft, layout: Layout) -> m.Message:
 
 def _parameters(draft: Draft, row: ParametersField) -> KeyValues[Any, Any]:
     pairs: dict[Any, Any] = {
-        known.parameter: _PARAMETER_VALUES.get(known.codec.kind, 1)
+        known.parameter: _PARAMETER_VALUES.get(known.parameter, _PARAMETER_VALUES.get(known.codec.kind, 1))
         for known in PARAMETER_LAYOUTS
         if draft.number in known.span and known.scope & row.scopes
     }
@@ -160,7 +172,7 @@ def _vectors(kind: str) -> Iterator[tuple[Draft, dict[str, Any], bytes]]:
 
 def integers() -> Iterator[Entry]:
     """Each length of each coding."""
-    for coding in (QUIC_VARINT, VI64):
+    for coding in (QUIC_VARINT, VI64_17, VI64):
         for length in coding.lengths:
             yield Entry(_name(coding.name, length), coding.encode(coding.capacity(length), length))
 

@@ -141,3 +141,22 @@ def selected(request: pytest.FixtureRequest, name: str) -> list[object]:
         for item in request.session.items
         if item.path == request.path and hasattr(item, "callspec") and name in item.callspec.params
     ]
+
+
+def runs_ahead(name: str, work: Callable[[KeyT, Path], DoneT]) -> Callable[..., Iterator[Ahead[KeyT, DoneT]]]:
+    """A fixture of a module: the work on all that was selected of it, in an empty folder.
+
+    Args:
+        name: The parameter of its tests that is the key.
+        work: What to do for a key, in which folder.
+    """
+
+    @pytest.fixture(scope="module")
+    def runs(
+        request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Ahead[KeyT, DoneT]]:
+        folder = tmp_path_factory.mktemp("empty")
+        with ahead(selected(request, name), lambda key: work(key, folder)) as begun:
+            yield begun
+
+    return runs

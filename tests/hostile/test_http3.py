@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -10,7 +9,7 @@ from fronts import listening
 from harm import Judged, Meeting, assert_right, meet, meetings
 from http3 import Script, headers, response
 from http3_harm import HARMS
-from judging import Ahead, ahead, selected
+from judging import Ahead, runs_ahead
 
 from pytest_moqt.client.errors import ConnectError
 from pytest_moqt.client.session import connect
@@ -21,14 +20,7 @@ from pytest_moqt.diagnosis import diagnose
 DEADLINE = 5.0
 
 
-@pytest.fixture(scope="module")
-def runs(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ahead[Meeting, Judged]]:
-    """The runs of all that was selected."""
-    folder = tmp_path_factory.mktemp("empty")
-    with ahead(selected(request, "meeting"), partial(meet, folder=folder)) as judged:
-        yield judged
+runs = runs_ahead("meeting", meet)
 
 
 @pytest.mark.parametrize("meeting", meetings(HARMS), ids=str)

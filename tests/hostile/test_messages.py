@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import pytest
 from answer_harm import ANSWERS
 from client_command import Run
 from data_harm import DATA
-from judging import Ahead, ahead, assert_survived, judge, selected
+from judging import Ahead, assert_survived, judge, runs_ahead
 from relays import Deed, Hostile
 from request_harm import REQUESTS
 from setup_harm import GOAWAYS, SETUPS
@@ -53,14 +52,7 @@ def judge_hostile(cell: Cell, folder: Path) -> Run:
     return run
 
 
-@pytest.fixture(scope="module")
-def runs(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ahead[Cell, Run]]:
-    """The runs of all cells that were selected."""
-    folder = tmp_path_factory.mktemp("empty")
-    with ahead(selected(request, "cell"), lambda cell: judge_hostile(cell, folder)) as begun:
-        yield begun
+runs = runs_ahead("cell", judge_hostile)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)

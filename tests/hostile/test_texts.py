@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from client_command import Run
-from judging import Ahead, ahead, assert_survived, judge, selected
+from judging import Ahead, assert_survived, judge, runs_ahead
 from talkers import FORGED, TEXTS, End, Talker
 
 from pytest_moqt.relay.embedded import EmbeddedRelay
@@ -55,14 +54,7 @@ def judge_talker(cell: Cell, folder: Path) -> Run:
     return run
 
 
-@pytest.fixture(scope="module")
-def runs(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ahead[Cell, Run]]:
-    """The runs of all cells that were selected."""
-    folder = tmp_path_factory.mktemp("empty")
-    with ahead(selected(request, "cell"), lambda cell: judge_talker(cell, folder)) as begun:
-        yield begun
+runs = runs_ahead("cell", judge_talker)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)

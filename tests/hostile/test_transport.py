@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from fronts import certificate_file, serving
 from harm import Judged, Meeting, assert_right, meet, meetings
-from judging import SETUP_FIRST, Ahead, ahead, judge, selected
+from judging import SETUP_FIRST, Ahead, judge, runs_ahead
 from quic_harm import HARMS, InSession, vanish
 from strict_tap import prefixed, runner_count
 
-
-@pytest.fixture(scope="module")
-def runs(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ahead[Meeting, Judged]]:
-    """The runs of all that was selected."""
-    folder = tmp_path_factory.mktemp("empty")
-    with ahead(selected(request, "meeting"), partial(meet, folder=folder)) as judged:
-        yield judged
+runs = runs_ahead("meeting", meet)
 
 
 @pytest.mark.parametrize("meeting", meetings(HARMS), ids=str)
