@@ -123,6 +123,8 @@ def judged(transcript: Transcript, sender: Sender = Sender.CLIENT) -> Judgement:
 
 _CONTROL, _QPACK_ENCODER, _QPACK_DECODER = 0x00, 0x02, 0x03
 _DATA, _HEADERS, _SETTINGS = 0x00, 0x01, 0x04
+_NUMBERED_GOAWAY = (18,)
+"Where GOAWAY on the control stream has a Request ID (18 section 10.4); 19 took it out again."
 _LATER_ON_CONTROL = frozenset({0x03, 0x07, 0x0D})
 "CANCEL_PUSH, GOAWAY and MAX_PUSH_ID (RFC 9114 section 7.2)."
 
@@ -554,8 +556,10 @@ class _Judge:
     def _goaway(self, message: m.Goaway, *, on_control: bool) -> Iterator[str]:
         if self._sender is Sender.CLIENT and message.new_session_uri:
             yield "a client names no URI"
-        if self._draft.goaway_on_requests and (message.request_id is not None) != on_control:
-            yield "a Request ID is there on the control stream and nowhere else"
+        numbered = self._draft.number in _NUMBERED_GOAWAY and on_control
+        if (message.request_id is not None) != numbered:
+            where = "on the control stream and nowhere else" if numbered else "nowhere here"
+            yield f"a Request ID is there {where}"
 
     def _asks(self, stream_id: int, message: Any, *, on_control: bool) -> Iterator[str]:
         yield from self._takes_id(message.request_id)

@@ -26,9 +26,9 @@ PROTOCOL = "pytest_moqt.protocol"
 CODEC = {
     f"{PROTOCOL}.{name}"
     for name in (
-        *("buffer", "drafts", "errors", "fields", "framing", "layouts", "messages", "notation", "objects"),
-        *("parameter_layouts", "parameters", "record", "registries", "sections", "spans", "transport"),
-        *("values", "varint", "webtransport"),
+        *("answers", "buffer", "drafts", "errors", "fields", "framing", "layouts", "messages", "notation"),
+        *("objects", "parameter_layouts", "parameters", "record", "registries", "sections", "spans"),
+        *("transport", "values", "varint", "webtransport"),
     )
 } | {PROTOCOL}
 "All of protocol/ but what makes a session: session, topology, events."

@@ -19,6 +19,7 @@ from strategies import (
     datagrams,
     fetches,
     integers,
+    is_end,
     messages,
     options,
     parameter_values,
@@ -172,12 +173,14 @@ def test_every_prefix_of_a_message_needs_more(draft: Draft, layout: Layout, data
 
 PARAMETER_PLACES = [
     pytest.param(draft, layout, row, id=f"{draft.number}-{layout.name}-{row.parameter}")
-    for draft, layout in ROWS
+    for draft in DRAFTS.values()
+    for layout in layouts_of(draft)
     for field in layout.fields
     if isinstance(field, ParametersField)
     for row in PARAMETER_LAYOUTS
-    if draft.number in row.span and row.scope & field.scopes
+    if row.scope & field.scopes and is_end(draft, layout.span, row.span)
 ]
+"Each parameter in each message, in the oldest and in the newest draft that has both rows."
 
 
 @pytest.mark.parametrize(("draft", "layout", "row"), PARAMETER_PLACES)

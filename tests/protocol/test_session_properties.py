@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import PROFILE, ROWS, damaged, datagrams, fetches, messages, subgroups
+from strategies import PROFILE, damaged, datagrams, fetches, messages, subgroups
 
 from pytest_moqt.protocol.drafts import DRAFTS, Draft
 from pytest_moqt.protocol.framing import encode_by
-from pytest_moqt.protocol.layouts import Sender
+from pytest_moqt.protocol.layouts import Sender, layouts_of
 from pytest_moqt.protocol.objects import FetchEncoder, FetchRangeEnd, SubgroupEncoder, encode_datagram
 from pytest_moqt.protocol.transport import StopSending, StreamReset, TransportClosed
 from tests.fuzz.session_targets import OUR_ACTS, WAYS, Play, alike
@@ -39,7 +39,7 @@ def streams(draw: st.DrawFn, draft: Draft) -> bytes:
 
 def acts(draft: Draft) -> st.SearchStrategy[Act]:
     """One thing that the peer, the transport or we do."""
-    rows = [layout for row, layout in ROWS if row is draft]
+    rows = layouts_of(draft)
     frames = st.sampled_from(rows).flatmap(
         lambda layout: messages(draft, layout).map(
             lambda message: encode_by(message, layout, draft).encode(draft)
