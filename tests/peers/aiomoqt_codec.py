@@ -1,8 +1,8 @@
 """aiomoqt's codec behind a pipe: a question in JSON on a line of its input, an answer on one of its output.
 
 Run by the Python that aiomoqt is installed for; nothing of ours is imported. A question has `draft`, `plane`
-(control, stream or datagram), `hex`, and whether a FETCH is answered in `descending` order. The answer has
-either `refused`, or `read`, what it took the bytes for, and `written` or `unwritable`: what it writes for that.
+(control, stream or datagram), `hex`, and whether a FETCH is answered in `descending` order. The answer
+has `refused`, or `read`, what it took the bytes for, and `written` or `unwritable`, what it writes for that.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import dataclasses
 import json
 import logging
 import sys
+from copy import copy
+from itertools import pairwise
 from typing import Any
 
 from aiomoqt.context import profile_for
@@ -73,8 +75,7 @@ def control(draft: int, data: bytes, _: bool) -> tuple[Any, Any]:
     message = row[0].deserialize(buffer, prof=profile, buf_end=end)
     if buffer.tell() != end:
         raise Refused(f"{buffer.tell() - end} bytes past its Length")
-    fields = {field.name: str(getattr(message, field.name)) for field in dataclasses.fields(message)}
-    return fields, lambda: octets(message.serialize(prof=profile))
+    return plain(message), lambda: octets(message.serialize(prof=profile))
 
 
 def stream(draft: int, data: bytes, descending: bool) -> tuple[Any, Any]:
@@ -82,16 +83,13 @@ def stream(draft: int, data: bytes, descending: bool) -> tuple[Any, Any]:
     session = Session(draft, descending)
     chain = StreamChain()
     chain.extend(data)
-    state = session._data_streams[STREAM] = _DataStreamState(chain=chain, last_activity=0.0)
+    session._data_streams[STREAM] = _DataStreamState(chain=chain, last_activity=0.0)
     items: list[Any] = []
-    pieces: list[bytes] = []
-    fault = None
-    writer: Any = None
-    prior: Any = None
     while chain.capacity > 0:
         chain.save()
         try:
-            item = session._moqt_handle_data_stream(STREAM, chain, chain.capacity)
+            # It keeps its place in the header, and one object for all of a stream.
+            item = copy(session._moqt_handle_data_stream(STREAM, chain, chain.capacity))
         except MOQTStreamReject as reject:
             if reject.quiet:
                 return [reject.reason], lambda: data
@@ -99,55 +97,28 @@ def stream(draft: int, data: bytes, descending: bool) -> tuple[Any, Any]:
         except (MOQTUnderflow, BufferReadError):
             raise Refused(f"{chain.capacity} bytes are no whole object") from None
         chain.commit()
-        items.append(str(item))
-        try:
-            if isinstance(item, SubgroupHeader):
-                writer = item
-                pieces.append(octets(item.serialize()))
-                # The same header object keeps the reader's place; the writer needs one of its own.
-                writer = SubgroupHeader(
-                    **{
-                        name: getattr(item, name)
-                        for name in (
-                            "track_alias",
-                            "group_id",
-                            "subgroup_id",
-                            "publisher_priority",
-                            "extensions_present",
-                            "end_of_group",
-                            "subgroup_id_mode",
-                            "first_object",
-                            "default_priority",
-                            "prof",
-                        )
-                    }
-                )
-            elif isinstance(item, FetchHeader):
-                pieces.append(octets(item.serialize(session._profile)))
-            elif isinstance(item, ObjectHeader):
-                wrong = item.status and session._status_object_fault(item.status, item.extensions)
-                if wrong:
-                    raise Refused(wrong)
-                pieces.append(
-                    writer.next_object_bytes(item.payload, item.extensions, item.status, item.object_id)
-                )
-            else:
-                order = 2 if descending else 1
-                pieces.append(octets(item.serialize(prof=session._profile, prior=prior, group_order=order)))
-                prior = item
-        except Refused:
-            raise
-        except Exception as error:
-            fault = error
-    if state.parser is None:
+        if isinstance(item, ObjectHeader) and item.status:
+            wrong = session._status_object_fault(item.status, item.extensions)
+            if wrong:
+                raise Refused(wrong)
+        items.append(item)
+    if not items:
         raise Refused("no header")
+    return plain(items), lambda: written(items, session._profile, 2 if descending else 1)
 
-    def write() -> bytes:
-        if fault is not None:
-            raise fault
-        return b"".join(pieces)
 
-    return items, write
+def written(items: list[Any], profile: Any, order: int) -> bytes:
+    """What its classes write for the header and the objects of a stream."""
+    header, *objects = items
+    if isinstance(header, SubgroupHeader):
+        return octets(header.serialize()) + b"".join(
+            header.next_object_bytes(item.payload, item.extensions, item.status, item.object_id)
+            for item in objects
+        )
+    return octets(header.serialize(profile)) + b"".join(
+        octets(item.serialize(prof=profile, prior=prior, group_order=order))
+        for prior, item in pairwise([None, *objects])
+    )
 
 
 def datagram(draft: int, data: bytes, _: bool) -> tuple[Any, Any]:
@@ -156,7 +127,20 @@ def datagram(draft: int, data: bytes, _: bool) -> tuple[Any, Any]:
     found = session._moqt_handle_data_dgram(Buffer(data=data))
     if found is None:
         return "PADDING", lambda: data
-    return str(found), lambda: octets(found.serialize(session._profile))
+    return plain(found), lambda: octets(found.serialize(session._profile))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: objects by the names of their fields, bytes in hexadecimal."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(int(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).hex()
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 def octets(written: Any) -> bytes:
