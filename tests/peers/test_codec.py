@@ -14,7 +14,7 @@ import os
 import select
 import subprocess
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from pytest_moqt.protocol.objects import (
 from pytest_moqt.protocol.parameter_layouts import (
     PARAMETER_LAYOUTS,
     FilteredTrack,
+    ParameterLayout,
     ParametersField,
     parameter_layout,
 )
@@ -60,13 +61,15 @@ from pytest_moqt.protocol.values import (
     Token,
     TokenAlias,
 )
-from tests.protocol.strategies import PROFILE, ROWS, datagrams, fetches, messages, subgroups
+from tests.protocol.strategies import PROFILE, ROWS, datagrams, fetches, messages, parameter_values, subgroups
 
 SPOKEN = (14, 16, 18, 20, 22)
 PROGRAM = Path(__file__).with_name("aiomoqt_codec.py")
 ANSWER_SECONDS = 20.0
 EXAMPLES = 10
 "For each row of the tables, each also with edits."
+VALUES = 10
+"For each parameter of each message."
 STREAMS = 40
 "Streams and datagrams, for each draft."
 
@@ -230,7 +233,7 @@ def variants(draft: Draft, layout: Layout, message: Any) -> Iterator[tuple[str, 
         return
     yield NOBODY_KNOWS, having("parameters", (UNKNOWN, b"x"))
     yield NOBODY_KNOWS, having("parameters", (UNKNOWN, b"x"), (UNKNOWN, b"y"))
-    rows = [row for row in PARAMETER_LAYOUTS if draft.number in row.span]
+    rows = parameter_rows(draft)
     elsewhere = [row.number for row in rows if row.number in FOREIGN and not row.scope & field.scopes]
     if elsewhere:
         yield ELSEWHERE, having("parameters", (elsewhere[0], 1))
@@ -255,6 +258,28 @@ def fields_edited(draft: Draft, layout: Layout, frame: Frame) -> Iterator[tuple[
         if field.name in NAMESPACES:
             nothing = bytes(len(field.attributes))
             yield f"no {field.name}", frame.replace(body=frame.body[:start] + nothing + frame.body[end:])
+
+
+def parameter_rows(draft: Draft) -> list[ParameterLayout]:
+    """The parameters of a draft."""
+    return [row for row in PARAMETER_LAYOUTS if draft.number in row.span]
+
+
+@cache
+def values_of(draft: Draft, row: ParameterLayout) -> list[Any]:
+    """Values of one parameter."""
+    return drawn(parameter_values(draft, row.parameter, row.codec.kind), VALUES)
+
+
+def with_each_parameter(draft: Draft, layout: Layout, message: Any) -> Iterator[Frame]:
+    """A message with each parameter that it may have, alone, in several values."""
+    field = parameters_field(layout)
+    for row in parameter_rows(draft) if field is not None else ():
+        is_range = row.parameter is Parameter.SUBSCRIPTION_FILTER and hasattr(message, "range")
+        if row.scope & field.scopes and row.parameter not in field.lifted and not is_range:
+            for value in values_of(draft, row):
+                alone = dataclasses.replace(message, parameters=KeyValues([(row.parameter, value)]))
+                yield encode_by(alone, layout, draft)
 
 
 def coded(draft: Draft, layout: Layout, message: Any) -> Iterator[Frame]:
@@ -798,10 +823,10 @@ def test_messages(aiomoqt: Aiomoqt, draft: Draft, layout: Layout) -> None:
         for message in drawn(messages(draft, layout), EXAMPLES)
         for edit, frame in variants(draft, layout, message)
     ]
-    examples += [
-        example(draft, layout.name, "", frame.encode(draft), read, made_of=examples[0].made_of)
-        for frame in coded(draft, layout, examples[0].made_of)
-    ]
+    first = examples[0].made_of
+    for frame in (*coded(draft, layout, first), *with_each_parameter(draft, layout, first)):
+        made = example(draft, layout.name, "", frame.encode(draft), read)
+        examples.append(dataclasses.replace(made, made_of=made.ours))
 
     judge(aiomoqt, "control", examples, lambda _, data: read(data))
 
