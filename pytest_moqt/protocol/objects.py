@@ -431,9 +431,11 @@ class DataStreamDecoder:
             return 0
         if mode == 3:
             return reader.vint()
-        if self._fetched is None or self._fetched.subgroup_id is None:
+        if self._fetched is None:
             raise missing("subgroup")
-        return self._fetched.subgroup_id + (mode - 1)
+        # "If the first Object ... uses a flag that references fields in the prior Object": no other is a
+        # violation. Behind a datagram, which has no subgroup, one relay in the field counts from 0.
+        return (self._fetched.subgroup_id or 0) + (mode - 1)
 
 
 def pull_subgroup_header(reader: Reader, number: int) -> SubgroupHeader:

@@ -8,7 +8,6 @@ that it is so: an unlisted disagreement fails, and so does a listed one that doe
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import os
 import select
@@ -383,14 +382,6 @@ def without_ascending(message: Any, _: Draft) -> Any:
     return dataclasses.replace(message, track_properties=KeyValues(kept))
 
 
-def follows_datagram(found: Example) -> bool:
-    """Whether an object of subgroup 1 follows one that was published as a datagram."""
-    objects = [item for item in found.ours if isinstance(item, FetchObject)]
-    return any(
-        before.subgroup_id is None and item.subgroup_id == 1 for before, item in itertools.pairwise(objects)
-    )
-
-
 KNOWN_OPTIONS = {option for option in SetupOption if option is not SetupOption.MAX_REQUEST_ID}
 WHOLE_TRACK = {
     20: Filter(FilterType.UNFILTERED),
@@ -553,13 +544,6 @@ DISAGREEMENTS: tuple[Disagreement, ...] = (
             and any(isinstance(item, StreamObject) and item.status and item.properties for item in found.ours)
         ),
         refuses,
-    ),
-    Disagreement(
-        ((drafts(18, 22), "fetch"),),
-        'It writes subgroup 1 behind a datagram as the prior subgroup plus one. A datagram "has no '
-        'Subgroup ID" (18 section 11.4.4.1) to refer to, and no text says that it counts as 0.',
-        lambda found: found.ours is not REFUSED and follows_datagram(found),
-        lambda *_: UNREADABLE,
     ),
     Disagreement(
         ((ALL, "datagram"),),

@@ -1137,6 +1137,19 @@ def test_datagram_bits_ignored_in_an_object_that_was_a_datagram() -> None:
     assert item == FetchObject(0, None, 0, 128, b"a")
 
 
+@pytest.mark.parametrize("number", numbers(FROM_16))
+@pytest.mark.parametrize(("flags", "subgroup"), [("05", 0), ("06", 1)])
+def test_subgroup_behind_a_fetched_datagram_counts_from_0(number: int, flags: str, subgroup: int) -> None:
+    """Only the first object may not refer to a prior one (16 section 10.4.4.1, 18 section 11.4.4.1)."""
+    datagram = draft(number).integers.encode(0x5C) + bytes.fromhex("0300800161")
+
+    items = DataStreamDecoder(draft(number)).feed(
+        b"\x05\x02" + datagram + bytes.fromhex(flags + "010162"), fin=True
+    )
+
+    assert [item.subgroup_id for item in items if isinstance(item, FetchObject)] == [None, subgroup]
+
+
 def test_fetched_object_may_have_a_status_in_draft_15() -> None:
     """The status is "only present if the Object Payload Length is zero" (15 section 10.4.4)."""
     # One byte of flags each: an object whole, then its successor with the status End of Group.
