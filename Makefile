@@ -38,7 +38,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	@"$(BIN)/python" -m compileall -q pytest_moqt interop_tests tests
 	@PYTHONDONTWRITEBYTECODE= "$(BIN)/python" -m pytest interop_tests --relay embedded -q >/dev/null
-	"$(BIN)/python" -m pytest -n auto --dist loadgroup $(ARGS)
+	"$(BIN)/python" -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed
 	"$(BIN)/ruff" check .
