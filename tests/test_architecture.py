@@ -37,6 +37,9 @@ PUBLIC = "pytest_moqt"
 _LIGHT = frozenset({"pytest_moqt.cli", "pytest_moqt.catalog", "pytest_moqt.options"})
 "What the command imports before it knows that there will be a run."
 
+_LIGHT_ENDPOINT = frozenset({f"quic_interop.{name}" for name in ("cases", "errors", "settings")})
+"The same for the QUIC endpoint, which answers a name that it does not know at once."
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -81,6 +84,15 @@ RULES = [
     ),
     Rule("pytest_moqt/*.py", STDLIB | {"pytest", "_pytest", "pytest_asyncio", "yaml", "pytest_moqt"}),
     Rule("interop_tests/**/*.py", STDLIB | {"pytest"}, exact=frozenset({PUBLIC})),
+    Rule(  # an endpoint of its own beside MoQT, which it does not know; only what reads certificates is shared
+        "quic_interop/*.py",
+        STDLIB | {"quic_interop", "aioquic"},
+        exact=frozenset({"pytest_moqt.relay.certificates"}),
+    ),
+    *(
+        Rule(f"quic_interop/{name}.py", STDLIB, _LIGHT_ENDPOINT, module_level=True)
+        for name in ("__init__", "cases", "command", "errors", "settings")
+    ),
     Rule("entrypoint.py", frozenset({"__future__"}), exact=frozenset({"pytest_moqt.cli"})),
 ]
 
@@ -177,7 +189,14 @@ def test_relay_uses_the_version_of_the_package_and_nothing_else_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["pytest_moqt.cli", "pytest_moqt.catalog", "pytest_moqt", "pytest_moqt.lint.command"]
+    "module",
+    [
+        "pytest_moqt.cli",
+        "pytest_moqt.catalog",
+        "pytest_moqt",
+        "pytest_moqt.lint.command",
+        "quic_interop.cases",
+    ],
 )
 def test_command_starts_without_pytest_and_aioquic(module: str) -> None:
     """Help, lists and unknown names are answered before anything heavy is imported."""

@@ -1,0 +1,185 @@
+"""The private names of aioquic 1.7 that this endpoint needs and that have no public word.
+
+Nothing else in this package touches a name of aioquic that begins with an underscore;
+tests/quic_interop/test_aioquic_internals.py checks that each is still there and still means the same.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from aioquic._buffer import Buffer
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import END_STATES, QuicConnection, QuicConnectionId, QuicConnectionState
+from aioquic.quic.events import ConnectionIdIssued
+from aioquic.quic.packet import (
+    QuicHeader,
+    QuicPreferredAddress,
+    pull_quic_header,
+    push_quic_preferred_address,
+)
+from aioquic.tls import Epoch, SessionTicketFetcher, SessionTicketHandler
+
+_PREFERRED_ADDRESS = 0x0D
+"The transport parameter (RFC 9000 section 18.2)."
+_PREFERRED_ADDRESS_SEQUENCE = 1
+"Of the connection id in it (RFC 9000 section 5.1.1)."
+_RESET_TOKEN_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class QuicClose:
+    """How a QUIC connection ended, known as soon as either side has said so."""
+
+    code: int
+    frame_type: int | None
+    "None for an application's code."
+    reason: str
+    by_peer: bool
+    idle: bool
+    "Whether nobody closed it: it timed out."
+
+    def __str__(self) -> str:
+        """What is known of it, for the end of a sentence."""
+        space = "application" if self.frame_type is None else "QUIC"
+        reason = f", {self.reason!r}" if self.reason else ""
+        return f"{space} error 0x{self.code:x}{reason}"
+
+
+def header_of(datagram: bytes, id_length: int) -> QuicHeader:
+    """What the first packet of a datagram says in the clear.
+
+    Args:
+        datagram: It begins with a packet.
+        id_length: Of our connection ids, in bytes: short headers do not say it.
+
+    Raises:
+        ValueError: It is no QUIC packet.
+    """
+    return pull_quic_header(Buffer(data=datagram), host_cid_length=id_length)
+
+
+def close_of(quic: QuicConnection) -> QuicClose | None:
+    """How the connection ended; None while it lives.
+
+    aioquic tells by an event only after its draining period of three probe timeouts.
+    """
+    event = quic._close_event
+    if event is None:
+        return None
+    idle = quic._state is QuicConnectionState.TERMINATED and event.reason_phrase == "Idle timeout"
+    by_peer = quic._state is QuicConnectionState.DRAINING
+    return QuicClose(event.error_code, event.frame_type, event.reason_phrase, by_peer, idle)
+
+
+def is_closing(quic: QuicConnection) -> bool:
+    """Whether nothing but the end of the draining period is left to happen."""
+    return quic._state in END_STATES
+
+
+def quic_version(quic: QuicConnection) -> int:
+    """The version in use; 0 before connecting."""
+    return quic._version or 0
+
+
+def cipher_suite(quic: QuicConnection) -> int:
+    """The number of the cipher suite in use; 0 before the handshake."""
+    schedule = quic.tls.key_schedule
+    return 0 if schedule is None else int(schedule.cipher_suite)
+
+
+def retried(quic: QuicConnection) -> bool:
+    """Whether a client was sent a Retry packet, and followed it."""
+    return quic._retry_count > 0
+
+
+def key_phase(quic: QuicConnection) -> int:
+    """The phase of the keys that the peer's packets are read with, 0 or 1.
+
+    aioquic keeps no older ones: while this is 1, nothing of phase 0 is read any more.
+    """
+    return quic._cryptos[Epoch.ONE_RTT].recv.key_phase
+
+
+def handshake_confirmed(quic: QuicConnection) -> bool:
+    """Whether the peer is known to have completed the handshake (RFC 9001 section 4.1.2)."""
+    return quic._handshake_confirmed
+
+
+def unacknowledged(quic: QuicConnection, stream_id: int) -> int:
+    """Bytes written to a stream that the peer has not acknowledged, sent or not."""
+    stream = quic._streams.get(stream_id)
+    return len(stream.sender._buffer) if stream is not None else 0
+
+
+class ServerConnection(QuicConnection):
+    """A server's connection that can name another address of the server, and challenges new paths at once.
+
+    Args:
+        preferred: IP address and port of the server that the client is asked to move to.
+    """
+
+    def __init__(
+        self,
+        *,
+        configuration: QuicConfiguration,
+        original_destination_connection_id: bytes,
+        retry_source_connection_id: bytes | None,
+        session_ticket_fetcher: SessionTicketFetcher | None,
+        session_ticket_handler: SessionTicketHandler | None,
+        preferred: tuple[str, int] | None,
+    ) -> None:
+        super().__init__(
+            configuration=configuration,
+            original_destination_connection_id=original_destination_connection_id,
+            retry_source_connection_id=retry_source_connection_id,
+            session_ticket_fetcher=session_ticket_fetcher,
+            session_ticket_handler=session_ticket_handler,
+        )
+        self._preferred: QuicPreferredAddress | None = None
+        if preferred is not None:
+            self._offer(preferred)
+
+    def _offer(self, address: tuple[str, int]) -> None:
+        given = QuicConnectionId(
+            cid=os.urandom(self.configuration.connection_id_length),
+            sequence_number=_PREFERRED_ADDRESS_SEQUENCE,
+            stateless_reset_token=os.urandom(_RESET_TOKEN_BYTES),
+            was_sent=True,
+        )
+        self._host_cids.append(given)
+        self._host_cid_seq = _PREFERRED_ADDRESS_SEQUENCE + 1
+        self._events.append(ConnectionIdIssued(connection_id=given.cid))
+        is_ipv6 = ":" in address[0]
+        self._preferred = QuicPreferredAddress(
+            ipv4_address=None if is_ipv6 else address,
+            ipv6_address=address if is_ipv6 else None,
+            connection_id=given.cid,
+            stateless_reset_token=given.stateless_reset_token,
+        )
+
+    def _serialize_transport_parameters(self) -> bytes:
+        parameters = super()._serialize_transport_parameters()
+        if self._preferred is None:
+            return parameters
+        value = Buffer(capacity=128)
+        push_quic_preferred_address(value, self._preferred)
+        added = Buffer(capacity=128)
+        added.push_uint_var(_PREFERRED_ADDRESS)
+        added.push_uint_var(len(value.data))
+        added.push_bytes(value.data)
+        return bytes(parameters + added.data)
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, object]]:
+        """What is to be sent, and where to.
+
+        A client that comes from a new address is challenged there by the first packet it gets, as the runner
+        asks: aioquic waits until its congestion window allows, and acknowledges first. A probe may go beyond
+        the window.
+        """
+        if self._network_paths:
+            path = self._network_paths[0]
+            if self._handshake_complete and not path.is_validated and not path.local_challenge_sent:
+                self._probe_pending = True
+        return super().datagrams_to_send(now)
