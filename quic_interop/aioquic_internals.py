@@ -114,7 +114,7 @@ def unacknowledged(quic: QuicConnection, stream_id: int) -> int:
 
 
 class ServerConnection(QuicConnection):
-    """A server's connection that can name another address of the server, and challenges new paths at once.
+    """A server's connection that can name another address of the server.
 
     Args:
         preferred: IP address and port of the server that the client is asked to move to.
@@ -170,16 +170,3 @@ class ServerConnection(QuicConnection):
         added.push_uint_var(len(value.data))
         added.push_bytes(value.data)
         return bytes(parameters + added.data)
-
-    def datagrams_to_send(self, now: float) -> list[tuple[bytes, object]]:
-        """What is to be sent, and where to.
-
-        A client that comes from a new address is challenged there by the first packet it gets, as the runner
-        asks: aioquic waits until its congestion window allows, and acknowledges first. A probe may go beyond
-        the window.
-        """
-        if self._network_paths:
-            path = self._network_paths[0]
-            if self._handshake_complete and not path.is_validated and not path.local_challenge_sent:
-                self._probe_pending = True
-        return super().datagrams_to_send(now)

@@ -84,7 +84,7 @@ RULES = [
     ),
     Rule("pytest_moqt/*.py", STDLIB | {"pytest", "_pytest", "pytest_asyncio", "yaml", "pytest_moqt"}),
     Rule("interop_tests/**/*.py", STDLIB | {"pytest"}, exact=frozenset({PUBLIC})),
-    Rule(  # an endpoint of its own beside MoQT, which it does not know; only what reads certificates is shared
+    Rule(  # an endpoint beside MoQT, of which it knows nothing; only what reads certificates is shared
         "quic_interop/*.py",
         STDLIB | {"quic_interop", "aioquic"},
         exact=frozenset({"pytest_moqt.relay.certificates"}),
