@@ -31,7 +31,7 @@ class Www:
             NotOffered: The path has `..`, leads out of the folder by a link, or names no file.
         """
         segments = unquote(path.partition("?")[0]).split("/")
-        if segments[0] or ".." in segments or "\0" in path or "\0" in "".join(segments):
+        if segments[0] or not segments[-1] or ".." in segments or "\0" in path or "\0" in "".join(segments):
             raise NotOffered(f"{path!r} is no path from the root downwards")
         try:
             file = self._root.joinpath(*segments[1:]).resolve(strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import socket
 from contextlib import closing
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def test_the_first_packet_of_a_datagram_is_read() -> None:
     header = internals.header_of(datagram, 8)
 
     assert (header.version, header.source_cid) == (1, quic.host_cid)
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError):
         internals.header_of(b"\x00", 8)
 
 
@@ -105,7 +106,7 @@ async def test_what_a_connection_became(site: Site) -> None:
     with closing(Running(site.server(CASES["retry"]))) as running:
         connection = ClientConnection(
             QuicConfiguration(alpn_protocols=["hq-interop"], verify_mode=0),
-            2,
+            socket.AF_INET,
             (HOST, running.listener.port),
             "server",
             patience=QUICK,
@@ -132,7 +133,7 @@ async def test_a_preferred_address_is_a_transport_parameter(site: Site) -> None:
     with closing(Running(site.server(CASES["connectionmigration"]))) as running:
         connection = ClientConnection(
             QuicConfiguration(alpn_protocols=["hq-interop"], verify_mode=0),
-            2,
+            socket.AF_INET,
             (HOST, running.listener.port),
             "server",
             patience=QUICK,
