@@ -120,6 +120,7 @@ class ClientConnection:
         self._link = link
         self._alpn = (configuration.alpn_protocols or [""])[0]
         self._fetcher: Fetcher | None = None if self._alpn == H3 else Http09(self._quic)
+        self._early_requests = 0
         self._queue: deque[tuple[str, Callable[[], Download]]] = deque()
         self._open: dict[int, Download] = {}
         self._completed: HandshakeCompleted | None = None
@@ -135,6 +136,9 @@ class ClientConnection:
         self._started_at = self._progress_at = self._loop.time()
         self._reach(address)
         self._quic.connect(address, now=self._loop.time())
+        ticket = configuration.session_ticket
+        if self._alpn == H3 and ticket is not None and ticket.max_early_data_size:
+            self._fetcher = Http3(self._quic, authority)
 
     # what a plan does
 
@@ -157,6 +161,7 @@ class ClientConnection:
         Raises:
             InteropError: There was none.
         """
+        self._early_requests = len(self._open)
         self._driver.flush()
         await self._until(
             lambda: self._completed is not None, "a completed handshake", self._patience.handshake
@@ -223,7 +228,8 @@ class ClientConnection:
             cipher_suite=internals.cipher_suite(self._quic),
             retried=internals.retried(self._quic),
             resumed=self._completed.session_resumed,
-            early_data_accepted=self._completed.early_data_accepted,
+            # aioquic says so whenever the ticket allows it, even with nothing sent.
+            early_data_accepted=self._completed.early_data_accepted and self._early_requests > 0,
             key_updated=self._key_updated,
             servers=tuple(self._servers),
             handshake_ms=(self._completed_at - self._started_at) * 1000,
