@@ -5,6 +5,7 @@
 #   make fuzz    set up, then a minute of made-up bytes for all that reads a peer's
 #   make peers   set up two relays that others wrote, where a Python 3.12 or 3.13 is found
 #   make plugins set up pytest plugins that others wrote, beside the venv
+#   make quic-peers install a QUIC implementation that others wrote, by apt
 
 # Each is the first that really runs: a version manager may leave commands on the PATH that do not.
 runs = for p in $(1); do "$$p" -c 'import sys; sys.exit(not $(2))' 2>/dev/null && { command -v "$$p"; break; }; done
@@ -15,9 +16,11 @@ PEERS ?= .venv-peers
 PLUGINS ?= .venv-plugins
 BIN := $(VENV)/bin
 BESIDE := --quiet --disable-pip-version-check --no-deps --only-binary :all:
+QUIC_PEERS := ngtcp2-client ngtcp2-server
+AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo --non-interactive)
 ARGS ?=
 
-.PHONY: demo test check fuzz peers plugins clean
+.PHONY: demo test check fuzz peers plugins quic-peers clean
 
 # A venv counts as made only when the stamp at its end is there: a broken attempt is made again from nothing.
 # Progress goes to standard error, since demo's standard output is TAP and nothing else.
@@ -66,6 +69,13 @@ $(PLUGINS)/.installed: tests/odd_places/requirements.txt tests/odd_places/requir
 	@touch "$@"
 
 plugins: $(PLUGINS)/.installed
+
+# From the system's packages, since it is C; where they are installed already nothing is done.
+quic-peers:
+	@PATH="$$PATH:/usr/sbin"; command -v gtlsclient >/dev/null && command -v gtlsserver >/dev/null && exit 0; \
+	  command -v apt-get >/dev/null || { echo "no apt-get here: ngtcp2 cannot be installed" >&2; exit 1; }; \
+	  $(AS_ROOT) apt-get update -qq >&2 \
+	  && $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(QUIC_PEERS) >&2
 
 clean:
 	rm -rf "$(VENV)" "$(PEERS)" "$(PLUGINS)" build dist *.egg-info

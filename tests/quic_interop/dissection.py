@@ -233,9 +233,7 @@ class _Reading:
             return packet
         space = (datagram.from_client, _space(packet.type))
         try:
-            plain, payload, number, updated = context.decrypt_packet(
-                raw, offset, self._expected.get(space, 0)
-            )
+            _, payload, number, updated = context.decrypt_packet(raw, offset, self._expected.get(space, 0))
         except CryptoError:
             return packet
         self._expected[space] = max(self._expected.get(space, 0), number + 1)

@@ -1,7 +1,7 @@
 """The conditions under which the QUIC Interop Runner takes a test case for passed, on captured packets.
 
-Each function lists what is against it; an empty list is a pass. They follow the runner's documentation and what it
-was observed to look at, and add what a case is about where the runner looks at files alone.
+Each function lists what is against it; an empty list is a pass. They follow the runner's documentation and
+what it looks at, and add what a case is about where the runner looks at files alone.
 """
 
 from __future__ import annotations

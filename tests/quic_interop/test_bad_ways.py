@@ -1,4 +1,4 @@
-"""Ways that lose, corrupt and change addresses: what the runner's simulator does to `multiconnect` and `transfer`."""
+"""Ways that lose, corrupt and change addresses, as the runner's simulator does to two of the cases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENT = Patience(handshake=20.0, data=20.0, step=5.0)
 
 @pytest.mark.parametrize(("count", "corrupt"), [(50, False), (10, True)], ids=["loss", "corruption"])
 async def test_handshakes_where_three_in_ten_datagrams_are_hit(site: Site, count: int, corrupt: bool) -> None:
-    """Every connection comes about, exactly once, and every file is whole (handshakeloss, handshakecorruption)."""
+    """Every connection comes about, once, and every file is whole (handshakeloss, handshakecorruption)."""
     names = site.offer({f"file-{number:02}": KB for number in range(count)})
     link = LossyLink(seed=5, corrupt=corrupt)
 
@@ -66,9 +66,11 @@ async def test_a_client_behind_a_nat_that_rebinds(site: Site, rebinds: int) -> N
     """A new port is challenged by the first packet to it, and the download goes on (rebind-port)."""
     names = site.offer({"2m": 2 * MB})
     capture = Capture(at_client=False)
-    with closing(Running(site.server(CASES["transfer"]), link=capture)) as running:
-        with nat((HOST, running.listener.port), rebinds) as between:
-            await run(site.client(CASES["transfer"], between.port, names), told=lambda line: None)
+    with (
+        closing(Running(site.server(CASES["transfer"]), link=capture)) as running,
+        nat((HOST, running.listener.port), rebinds) as between,
+    ):
+        await run(site.client(CASES["transfer"], between.port, names), told=lambda line: None)
 
     (first, *others) = connections_of(capture.datagrams, secrets_of(site.keys))
     assert others == []

@@ -1,4 +1,4 @@
-"""Each case, our client against our server, judged by the packets on the wire; and what makes each judgement red."""
+"""Each case, our client against our server, judged by the packets on the wire; what makes a judgement red."""
 
 from __future__ import annotations
 

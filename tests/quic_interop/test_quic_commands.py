@@ -8,13 +8,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
+import tomllib
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from commands import CHECKOUT, command, environment, fetch, run, serving
 from pairs import HOST, QUICK, Site, meet
-from raw_client import raw_client  # noqa: F401
 
 from quic_interop.cases import CASES
 from quic_interop.client import run as run_client
@@ -290,8 +291,11 @@ def test_a_signal_in_the_middle(site: Site) -> None:
         process = subprocess.Popen(
             command("client"), env=environment(variables), stderr=subprocess.PIPE, text=True
         )
+        deadline = time.monotonic() + 10
         while not any(path.stat().st_size for path in site.downloads.iterdir()):
             assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)  # nothing tells when another process has written
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=10)
 
@@ -306,7 +310,7 @@ def test_a_signal_in_the_middle(site: Site) -> None:
 
 
 def test_logs_of_both_ends(site: Site, tmp_path: Path) -> None:
-    """Secrets of both ends agree, in the format of SSLKEYLOGFILE; each connection has a qlog file of each end."""
+    """Secrets of both ends agree, in SSLKEYLOGFILE's format; each connection has a qlog file at each end."""
     site.offer({"a": KB, "b": KB})
     logs = {
         end: {"SSLKEYLOGFILE": str(tmp_path / f"{end}.keys"), "QLOGDIR": str(tmp_path / end / "qlog")}
@@ -327,7 +331,7 @@ def test_logs_of_both_ends(site: Site, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "size",
-    [48, pytest.param(LARGE, marks=pytest.mark.skipif(not LARGE, reason="QUIC_INTEROP_LARGE_MB is not set"))],
+    [24, pytest.param(LARGE, marks=pytest.mark.skipif(not LARGE, reason="QUIC_INTEROP_LARGE_MB is not set"))],
 )
 def test_memory_does_not_grow_with_the_file(site: Site, size: int) -> None:
     """Neither end keeps what it has passed on: a large file takes little more than a small one."""
@@ -345,14 +349,12 @@ def test_memory_does_not_grow_with_the_file(site: Site, size: int) -> None:
 
     assert subprocess.run(["cmp", site.www / "large", site.downloads / "large"], check=False).returncode == 0
     for small, large in zip(peaks["small"], peaks["large"], strict=True):
-        assert large - small < 16 * KB
+        assert large - small < 8 * KB
         assert large < 200 * KB
 
 
 def test_the_commands_are_installed_under_their_names() -> None:
     """The console scripts are the functions that these tests run."""
-    import tomllib
-
     scripts = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["scripts"]
 
     assert scripts["quic-interop-client"] == "quic_interop.command:client"

@@ -1,4 +1,4 @@
-"""What the server makes of requests: good ones in any pieces, bad ones, and datagrams that are no requests at all."""
+"""What the server makes of requests, good ones in pieces and bad ones, and of datagrams that are no requests."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from aioquic.buffer import Buffer
 from aioquic.h3.connection import H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from pairs import HOST, Site, content, meet
 from raw_client import raw_client
 
 from quic_interop import aioquic_internals as internals
 from quic_interop.cases import CASES
-from quic_interop.server import Running, TicketStore
+from quic_interop.client import run
+from quic_interop.errors import InteropError
+from quic_interop.server import Running, ServedConnection, TicketStore
 from quic_interop.serving import WINDOW
 
 KB, MB = 1024, 1024 * 1024
@@ -193,15 +198,13 @@ async def test_two_thousand_files(site: Site, case: str) -> None:
 async def test_a_second_url_of_the_same_server_uses_the_same_connection(site: Site) -> None:
     """And one of another server gets another."""
     names = site.offer({"a": KB, "b": KB, "c": KB})
-    from quic_interop.client import run
+    case = CASES["handshake"]
+    with closing(Running(site.server(case))) as one, closing(Running(site.server(case))) as other:
+        settings = site.client(case, one.listener.port, names[:2])
+        first, second = settings.requests
+        (elsewhere,) = site.client(case, other.listener.port, names[2:]).requests
 
-    with closing(Running(site.server(CASES["handshake"]))) as one:
-        with closing(Running(site.server(CASES["handshake"]))) as other:
-            settings = site.client(CASES["handshake"], one.listener.port, names[:2])
-            elsewhere = site.client(CASES["handshake"], other.listener.port, names[2:])
-            asked = (settings.requests[0], *elsewhere.requests, settings.requests[1])
-
-            facts = await run(type(settings)(settings.case, asked, settings.downloads, settings.logs))
+        facts = await run(replace(settings, requests=(first, elsewhere, second)), told=lambda line: None)
 
     assert [fact.servers[0][1] for fact in facts] == [one.listener.port, other.listener.port]
     assert {path.name for path in site.downloads.iterdir()} == set(names)
@@ -281,9 +284,6 @@ async def test_garbage_is_dropped(running: Running, data: bytes) -> None:
 
 async def test_a_token_that_is_not_ours_is_answered_with_retry(site: Site) -> None:
     """As if the client had sent none (RFC 9000 section 8.1.3)."""
-    from aioquic.quic.configuration import QuicConfiguration
-    from aioquic.quic.connection import QuicConnection
-
     quic = QuicConnection(
         configuration=QuicConfiguration(alpn_protocols=["hq-interop"], token=b"not ours at all")
     )
@@ -296,22 +296,27 @@ async def test_a_token_that_is_not_ours_is_answered_with_retry(site: Site) -> No
     assert pull_quic_header(Buffer(data=answer)).packet_type is QuicPacketType.RETRY
 
 
-async def test_connections_are_forgotten(running: Running) -> None:
+async def test_connections_are_forgotten(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that has closed leaves nothing behind once its connection has drained."""
     async with raw_client(running.listener.port) as client:
         client.send(0, b"GET /file\r\n", end=True)
         await client.answer(0)
         assert running.listener._connections
+        forget, forgotten = running.listener.forget, asyncio.Event()
 
-    async with asyncio.timeout(5):
-        while running.listener._connections:
-            await asyncio.sleep(0.01)  # the server tells nobody when a connection has drained
+        def tell(connection: ServedConnection) -> None:
+            forget(connection)
+            forgotten.set()
+
+        monkeypatch.setattr(running.listener, "forget", tell)
+
+    await asyncio.wait_for(forgotten.wait(), 5)
+
+    assert running.listener._connections == {}
 
 
 def test_tickets_are_taken_once() -> None:
     """What is replayed finds no session; the oldest of very many are forgotten."""
-    from types import SimpleNamespace
-
     store = TicketStore()
     for number in range(1001):
         store.add(SimpleNamespace(ticket=bytes([number // 256, number % 256])))  # type: ignore[arg-type]
@@ -323,14 +328,9 @@ def test_tickets_are_taken_once() -> None:
 
 async def test_ports_that_cannot_be_had(site: Site) -> None:
     """The sentence names the port."""
-    from dataclasses import replace
-
-    from quic_interop.errors import InteropError
-
     settings = site.server(CASES["handshake"])
-    with closing(Running(settings)) as running:
-        with pytest.raises(InteropError) as raised:
-            Running(replace(settings, port=running.listener.port))
+    with closing(Running(settings)) as running, pytest.raises(InteropError) as raised:
+        Running(replace(settings, port=running.listener.port))
 
     assert str(raised.value) == (
         f"{HOST}, UDP port {running.listener.port}, cannot be listened on: Address already in use"

@@ -1,4 +1,4 @@
-"""What one end of QUIC connections sends and receives, as it is on the wire, and ways that lose and corrupt it."""
+"""What one end of QUIC connections sends and receives, and ways that lose and corrupt it."""
 
 from __future__ import annotations
 
