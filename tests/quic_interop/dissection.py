@@ -1,4 +1,4 @@
-"""Captured datagrams to packets and frames, read with the secrets of SSLKEYLOGFILE: what the runner does with tshark.
+"""Captured datagrams to packets and frames, read with SSLKEYLOGFILE as the runner does with tshark.
 
 The ciphers are aioquic's. What is read here owes nothing to what the endpoints say of themselves.
 """

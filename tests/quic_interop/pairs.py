@@ -35,6 +35,7 @@ class Site:
 
     root: Path
     certs: Path
+    host: str = HOST
 
     def __post_init__(self) -> None:
         for folder in (self.www, self.downloads):
@@ -60,12 +61,14 @@ class Site:
 
     def client(self, case: Case, port: int, names: Sequence[str], **logs: Path) -> ClientSettings:
         """What a client is to do."""
-        requests = tuple(Request(HOST, port, f"/{name}", name) for name in names)
+        requests = tuple(Request(self.host, port, f"/{name}", name) for name in names)
         return ClientSettings(case, requests, self.downloads, Logs(self.keys, logs.get("qlog")))
 
     def server(self, case: Case, **logs: Path) -> ServerSettings:
         """What a server is to do."""
-        return ServerSettings(case, 0, self.certs, self.www, Logs(logs.get("keys"), logs.get("qlog")), HOST)
+        return ServerSettings(
+            case, 0, self.certs, self.www, Logs(logs.get("keys"), logs.get("qlog")), self.host
+        )
 
 
 @dataclass

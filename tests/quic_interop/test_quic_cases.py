@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import pytest
-from pairs import QUICK, Site, meet
+from pairs import HOST, QUICK, Site, meet
 from spoiling import (
     IgnoresKeyUpdates,
     NeverConfirms,
@@ -15,8 +16,10 @@ from spoiling import (
     serve_another_file,
 )
 
+from quic_interop import client
 from quic_interop.aioquic_internals import ServerConnection
 from quic_interop.cases import CASES
+from quic_interop.settings import Request
 
 KB, MB = 1024, 1024 * 1024
 
@@ -49,6 +52,51 @@ async def test_our_client_against_our_server(site: Site, name: str) -> None:
     assert outcome.error == ""
     assert outcome.against(name) == []
     assert len(outcome.told) == len(outcome.facts) == len(outcome.evidence.connections)
+
+
+@pytest.mark.parametrize(
+    ("judged", "client", "server"),
+    [("connectionmigration", "transfer", "connectionmigration"), ("keyupdate", "keyupdate", "transfer")],
+)
+async def test_names_as_the_runner_gives_them(site: Site, judged: str, client: str, server: str) -> None:
+    """In two cases one end gets the name `transfer`, and does its part all the same."""
+    outcome = await meet(site, site.offer(FILES[judged]), client, server)
+
+    assert outcome.error == ""
+    assert outcome.against(judged) == []
+
+
+@pytest.mark.parametrize("name", ["transfer", "retry", "connectionmigration"])
+async def test_over_ipv6(site: Site, name: str) -> None:
+    """Addresses of IPv6 have four parts, and a preferred address of their own (ipv6)."""
+    site.host = "::1"
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind((site.host, 0))
+    except OSError:
+        pytest.skip("no IPv6 on loopback here")
+
+    outcome = await meet(site, site.offer(FILES[name]), name)
+
+    assert outcome.error == ""
+    assert outcome.against(name) == []
+    assert {len(address) for facts in outcome.facts for address in facts.servers} == {4}
+
+
+async def test_a_name_with_several_addresses(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody is at the first, the second is dialled; early data goes there as well."""
+    addresses = client._addresses
+
+    async def with_a_refusing_one_before(request: Request) -> list[tuple[int, tuple[object, ...]]]:
+        return [(socket.AF_INET, (HOST, 1)), *await addresses(request)]
+
+    monkeypatch.setattr(client, "_addresses", with_a_refusing_one_before)
+
+    outcome = await meet(site, site.offer(FILES["zerortt"]), "zerortt")
+
+    assert outcome.error == ""
+    assert {path.name for path in site.downloads.iterdir()} == set(FILES["zerortt"])
+    assert [facts.early_data_accepted for facts in outcome.facts] == [False, True]
 
 
 SMALL = {"a": KB, "b": 2 * KB, "c": 3 * KB}

@@ -1,4 +1,4 @@
-"""What the server makes of requests, good ones in pieces and bad ones, and of datagrams that are no requests."""
+"""What the server makes of requests, good ones in pieces and bad ones, and of datagrams that are none."""
 
 from __future__ import annotations
 
@@ -313,6 +313,27 @@ async def test_connections_are_forgotten(running: Running, monkeypatch: pytest.M
     await asyncio.wait_for(forgotten.wait(), 5)
 
     assert running.listener._connections == {}
+
+
+async def test_a_fault_of_ours_ends_one_connection_alone(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client is told so (INTERNAL_ERROR), and the server serves on."""
+
+    def broken(path: str) -> None:
+        raise RuntimeError("not foreseen")
+
+    async with raw_client(running.listener.port) as other, raw_client(running.listener.port) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(running.listener.www, "find", broken)
+            client.send(0, b"GET /file\r\n", end=True)
+            await client.until(lambda: internals.close_of(client.quic))
+        close = internals.close_of(client.quic)
+        other.send(0, b"GET /file\r\n", end=True)
+        assert await other.answer(0) == (content("file", 5 * KB), None)
+
+    assert close is not None
+    assert (close.code, close.reason, close.by_peer) == (1, "RuntimeError", True)
 
 
 def test_tickets_are_taken_once() -> None:
