@@ -6,6 +6,7 @@
 #   make peers   set up two relays that others wrote, where a Python 3.12 or 3.13 is found
 #   make plugins set up pytest plugins that others wrote, beside the venv
 #   make quic-peers install a QUIC implementation that others wrote, by apt
+#   make quiche  set up another, where Node is found
 
 # Each is the first that really runs: a version manager may leave commands on the PATH that do not.
 runs = for p in $(1); do "$$p" -c 'import sys; sys.exit(not $(2))' 2>/dev/null && { command -v "$$p"; break; }; done
@@ -17,10 +18,12 @@ PLUGINS ?= .venv-plugins
 BIN := $(VENV)/bin
 BESIDE := --quiet --disable-pip-version-check --no-deps --only-binary :all:
 QUIC_PEERS := ngtcp2-client ngtcp2-server
+QUICHE ?= .venv-quiche
+QUICHE_PACKAGE := @matrixai/quic@2.0.9
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo --non-interactive)
 ARGS ?=
 
-.PHONY: demo test check fuzz peers plugins quic-peers clean
+.PHONY: demo test check fuzz peers plugins quic-peers quiche clean
 
 # A venv counts as made only when the stamp at its end is there: a broken attempt is made again from nothing.
 # Progress goes to standard error, since demo's standard output is TAP and nothing else.
@@ -77,5 +80,14 @@ quic-peers:
 	  $(AS_ROOT) apt-get update -qq >&2 \
 	  && $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(QUIC_PEERS) >&2
 
+$(QUICHE)/.installed: Makefile
+	@command -v npm >/dev/null || { echo "no npm here: quiche cannot be installed" >&2; exit 1; }
+	@rm -rf "$(QUICHE)"
+	@mkdir -p "$(QUICHE)"
+	@npm install --silent --no-audit --no-fund --prefix "$(QUICHE)" "$(QUICHE_PACKAGE)" >&2
+	@touch "$@"
+
+quiche: $(QUICHE)/.installed
+
 clean:
-	rm -rf "$(VENV)" "$(PEERS)" "$(PLUGINS)" build dist *.egg-info
+	rm -rf "$(VENV)" "$(PEERS)" "$(PLUGINS)" "$(QUICHE)" build dist *.egg-info

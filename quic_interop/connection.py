@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from aioquic.h3.connection import ErrorCode
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import HandshakeCompleted, PingAcknowledged, ProtocolNegotiated, QuicEvent
 from aioquic.tls import SessionTicket
 
@@ -112,7 +111,9 @@ class ClientConnection:
         self._loop = asyncio.get_running_loop()
         self.tickets: list[SessionTicket] = []
         "Given by the server so far."
-        self._quic = QuicConnection(configuration=configuration, session_ticket_handler=self.tickets.append)
+        self._quic = internals.ClientConnection(
+            configuration=configuration, session_ticket_handler=self.tickets.append
+        )
         self._driver = Driver(self._quic, self._send, self)
         self._family = family
         self._authority = authority

@@ -83,6 +83,17 @@ async def test_over_ipv6(site: Site, name: str) -> None:
     assert {len(address) for facts in outcome.facts for address in facts.servers} == {4}
 
 
+async def test_early_data_is_sent_again_after_retry(site: Site) -> None:
+    """A Retry packet makes the client begin anew, with all that it had asked for."""
+    server = replace(CASES["zerortt"], retry=True)
+
+    outcome = await meet(site, site.offer(FILES["zerortt"]), "zerortt", server)
+
+    assert outcome.error == ""
+    assert outcome.against("zerortt") == []
+    assert [facts.retried for facts in outcome.facts] == [True, True]
+
+
 async def test_a_name_with_several_addresses(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody is at the first, the second is dialled; early data goes there as well."""
     addresses = client._addresses

@@ -1,7 +1,7 @@
 """The dissection that the judgements stand on, against that of tshark, with which the runner reads packets.
 
-Opt-in, since tshark is large: QUIC_INTEROP_TSHARK names the program. The packets are those that a test recorded at
-the client's sockets; nothing is captured from a network, so that nobody has to be root.
+Opt-in, since tshark is large: QUIC_INTEROP_TSHARK names it. The packets are those that a test recorded
+at the client's sockets; nothing is captured from a network, so that nobody has to be root.
 """
 
 from __future__ import annotations
