@@ -21,7 +21,7 @@ from quic_interop.server import Running
 from quic_interop.settings import ClientSettings, Logs, Request, ServerSettings
 
 HOST = "127.0.0.1"
-QUICK = Patience(handshake=10.0, data=10.0, step=1.0)
+QUICK = Patience(handshake=10.0, data=10.0, step=0.5)
 
 
 def content(name: str, size: int) -> bytes:

@@ -19,7 +19,7 @@ from quic_interop.server import Running
 
 KB, MB = 1024, 1024 * 1024
 # On loopback a lost first flight may be sent again sooner than on the runner's link of 30 ms.
-HASTY = replace(CASES["multiconnect"], initial_rtt=0.01)
+HASTY = replace(CASES["multiconnect"], initial_rtt=0.005)
 PATIENT = Patience(handshake=20.0, data=20.0, step=5.0)
 
 
