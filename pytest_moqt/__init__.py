@@ -8,8 +8,15 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pytest_moqt.client.connection import VERSION_1 as VERSION_1
+    from pytest_moqt.client.connection import VERSION_2 as VERSION_2
+    from pytest_moqt.client.connection import Loss as Loss
+    from pytest_moqt.client.connection import QuicFacts as QuicFacts
+    from pytest_moqt.client.connection import QuicOptions as QuicOptions
+    from pytest_moqt.client.connection import Ticket as Ticket
     from pytest_moqt.client.errors import ConnectError as ConnectError
     from pytest_moqt.client.failures import CaseFailure as CaseFailure
+    from pytest_moqt.client.failures import NotConnected as NotConnected
     from pytest_moqt.client.failures import SetupError as SetupError
     from pytest_moqt.client.session import ClientSession as ClientSession
     from pytest_moqt.protocol.drafts import Draft as Draft
@@ -17,6 +24,9 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.errors import MoqtError as MoqtError
     from pytest_moqt.protocol.errors import RemoteProtocolError as RemoteProtocolError
     from pytest_moqt.protocol.events import Close as Close
+    from pytest_moqt.protocol.events import DataStreamEnded as DataStreamEnded
+    from pytest_moqt.protocol.events import DataStreamReset as DataStreamReset
+    from pytest_moqt.protocol.events import ObjectReceived as ObjectReceived
     from pytest_moqt.protocol.messages import UNKNOWN_STREAM_COUNT as UNKNOWN_STREAM_COUNT
     from pytest_moqt.protocol.messages import Fetch as Fetch
     from pytest_moqt.protocol.messages import FetchCancel as FetchCancel
@@ -50,6 +60,8 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.messages import TrackStatus as TrackStatus
     from pytest_moqt.protocol.messages import Unsubscribe as Unsubscribe
     from pytest_moqt.protocol.messages import UnsubscribeNamespace as UnsubscribeNamespace
+    from pytest_moqt.protocol.objects import StreamObject as StreamObject
+    from pytest_moqt.protocol.objects import SubgroupHeader as SubgroupHeader
     from pytest_moqt.protocol.parameters import Parameter as Parameter
     from pytest_moqt.protocol.parameters import Property as Property
     from pytest_moqt.protocol.parameters import SetupOption as SetupOption
@@ -69,12 +81,13 @@ if TYPE_CHECKING:
     from pytest_moqt.target import RelayUnderTest as RelayUnderTest
 
 _HOMES = {
+    "client.connection": "Loss QuicFacts QuicOptions Ticket VERSION_1 VERSION_2",
     "client.errors": "ConnectError",
-    "client.failures": "CaseFailure SetupError",
+    "client.failures": "CaseFailure NotConnected SetupError",
     "client.session": "ClientSession",
     "protocol.drafts": "Draft",
     "protocol.errors": "LocalProtocolError MoqtError RemoteProtocolError",
-    "protocol.events": "Close",
+    "protocol.events": "Close DataStreamEnded DataStreamReset ObjectReceived",
     "protocol.messages": """
         Fetch FetchCancel FetchOk FilteredFetch Goaway JoiningFetch MaxRequestId Message Namespace
         NamespaceDone Publish PublishBlocked PublishDone PublishNamespace PublishNamespaceCancel
@@ -83,6 +96,7 @@ _HOMES = {
         TrackStatus
         UNKNOWN_STREAM_COUNT Unsubscribe UnsubscribeNamespace
     """,
+    "protocol.objects": "StreamObject SubgroupHeader",
     "protocol.parameters": "Parameter Property SetupOption",
     "protocol.registries": "PublishDoneStatus RequestErrorCode SessionError StreamError",
     "protocol.values": """

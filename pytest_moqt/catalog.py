@@ -1,12 +1,15 @@
-"""The cases that run by default: the runner's catalogue and nothing else.
+"""The cases, each in a profile: those of the runner's catalogue run by default, the others when asked for.
 
 Rules:
 
-- This is the list that `--list` prints and that names are checked against, without importing pytest. A
-  test holds it equal to what pytest collects from `interop_tests`.
-- Identifiers are the runner's. They carry no draft number and are never used again for another case.
+- These are the lists that `--list` prints and that names are checked against, without importing pytest. A
+  test holds them equal to what pytest collects from `interop_tests`.
+- What runs by default is the runner's catalogue and nothing else. Its identifiers are the runner's; no
+  identifier carries a draft number or is ever used again for another case.
+- The cases of another profile are in the folder of `interop_tests` that has the profile's name.
 
-Source: the runner's TEST-CASES.md (July 2026), and its later catalogue for `rendezvous-timeout`.
+Source: the runner's TEST-CASES.md (July 2026), and its later catalogue for `rendezvous-timeout`; for the
+profile `quic` the test cases of the QUIC Interop Runner, made questions to a relay.
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ from typing import NamedTuple
 
 DEFAULT_SECONDS = 5.0
 "The limit of a case for which none is specified (TEST-CLIENT-INTERFACE.md, timeout handling)."
+
+DEFAULT = "catalogue"
+"The profile of what runs when nothing else is asked for."
 
 REVISION = 1
 "Of the catalogue's specifications taken together, as implemented here."
@@ -25,18 +31,20 @@ class Case(NamedTuple):
 
     identifier: str
     module: str
-    "Its module in `interop_tests`."
+    "Its module in `interop_tests`, with `/` below a folder."
     function: str
     seconds: float
     after_sending: bool
     "The limit counts from our first request instead of from the start of the case."
     anchors: tuple[str, ...]
-    "The sections it judges."
+    "The sections it judges: anchors of the MoQT draft, or such as `rfc9000#8.1.2`."
     since: int = 0
     "The first draft that it exists in; 0: all have it."
     level: str = "MUST"
     revision: int = 1
     "Of its specification, as implemented here."
+    profile: str = DEFAULT
+    "What it is chosen by together with others of its kind."
 
 
 CATALOG: tuple[Case, ...] = (
@@ -106,8 +114,49 @@ CATALOG: tuple[Case, ...] = (
 )
 
 IDENTIFIERS: tuple[str, ...] = tuple(case.identifier for case in CATALOG)
+"Of the cases that run by default."
+
+
+def _quic(identifier: str, module: str, seconds: float, *anchors: str) -> Case:
+    function = f"test_{identifier.replace('-', '_')}"
+    return Case(identifier, f"quic/{module}", function, seconds, False, anchors, profile="quic")
+
+
+QUIC: tuple[Case, ...] = (
+    _quic("quic-handshake", "test_handshakes", 5.0, "rfc9000#7", "rfc9001#4.1.2"),
+    _quic("quic-transfer", "test_transfer", 20.0, "rfc9000#4.1", "rfc9000#4.2"),
+    _quic("quic-retry", "test_handshakes", 5.0, "rfc9000#8.1.2", "rfc9000#17.2.5"),
+    _quic("quic-keyupdate", "test_keys", 8.0, "rfc9001#6"),
+    _quic("quic-chacha20", "test_keys", 5.0, "rfc8446#9.1", "rfc9001#5.4.4"),
+    _quic("quic-v2", "test_versions", 5.0, "rfc9369#4", "rfc9368#2"),
+    _quic("quic-vn", "test_versions", 5.0, "rfc9000#6.1"),
+    _quic("quic-resumption", "test_resumption", 8.0, "rfc9001#4.5", "rfc8446#2.2"),
+    _quic("quic-zerortt", "test_resumption", 8.0, "rfc9001#4.6", "rfc9001#9.2"),
+    _quic("quic-connectionmigration", "test_migration", 10.0, "rfc9000#9.3", "rfc9000#9.5"),
+    # The last: it uses up what a relay allows of connections in a time.
+    _quic("quic-multiconnect", "test_handshakes", 20.0, "rfc9000#5.2.2", "rfc9000#7"),
+)
+"About the QUIC beneath a session; the names are the QUIC Interop Runner's behind `quic-`."
+
+OTHERS: tuple[Case, ...] = QUIC
+"The cases that run when they are asked for: by name, or by profile."
+
+PROFILES: tuple[str, ...] = (DEFAULT, *dict.fromkeys(case.profile for case in OTHERS))
+
+
+def known() -> tuple[Case, ...]:
+    """Every case, those that run by default first."""
+    return (*CATALOG, *OTHERS)
 
 
 def find(identifier: str) -> Case | None:
     """The case with that identifier."""
-    return next((case for case in CATALOG if case.identifier == identifier), None)
+    return next((case for case in known() if case.identifier == identifier), None)
+
+
+def matching(pattern: str) -> list[str]:
+    """The names that a name or a pattern such as `announce-*` stands for; of every profile."""
+    from fnmatch import fnmatchcase
+
+    names = [case.identifier for case in known()]
+    return [name for name in names if name == pattern or fnmatchcase(name, pattern)]

@@ -48,6 +48,9 @@ DESCRIPTION = "Judge a Media over QUIC (MoQT) relay. Writes TAP version 14 to st
 EPILOG = f"""\
 cases (those of the interop runner's catalogue; all of them run by default):
 {"".join(f"  {identifier}{chr(10)}" for identifier in catalog.IDENTIFIERS)}
+more cases, by profile ({NAME} --list --profile NAME prints them):
+  quic                 the QUIC beneath a session: retry, key update, resumption, migration, ...
+
 environment (an argument comes first; an empty variable counts as not set):
   RELAY_URL            --relay
   TESTCASE             --test; several names with commas or spaces between
@@ -119,6 +122,21 @@ def _parser() -> _Parser:
         default=[],
         help="run only this case, or those that a pattern such as 'announce-*' names; may be repeated",
     )
+    add(
+        "--profile",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help=f"run the cases of this profile ({', '.join(catalog.PROFILES)}) beside those that --test names; "
+        "may be repeated",
+    )
+    add(
+        "--require",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="fail this case where it would be skipped; a name or a pattern, may be repeated",
+    )
     add("-l", "--list", action="store_true", help="print the names of the cases, one a line")
     add("-v", "--verbose", action="store_true", help="report progress and failures on standard error too")
     add("--tls-disable-verify", action="store_true", help="accept any certificate")
@@ -134,6 +152,11 @@ def _parser() -> _Parser:
         help=f"{', '.join(options.TRANSPORTS)}; auto, the default, follows the URL's scheme",
     )
     add("--ca-file", metavar="PEM", help="trust only the authorities in this file; default the system's")
+    add(
+        "--retry-relay",
+        metavar="URL",
+        help="the relay at a port that answers every first packet with Retry, for quic-retry",
+    )
     add("--wire", action="store_true", help="report what was said, message by message, for passed cases too")
     add("--fixed-names", action="store_true", help="use the namespaces exactly as specified, for every run")
     add("--subtests", action="store_true", help="write the steps of a case as TAP subtests")
@@ -171,7 +194,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser.parse_args(given)
         if arguments.list:
-            return _print("".join(f"{identifier}\n" for identifier in catalog.IDENTIFIERS))
+            cases, _ = _select(arguments.test, options.profiles(arguments.profile))
+            return _print("".join(f"{case.identifier}\n" for case in cases))
         if arguments.version:
             import pytest_moqt
 
@@ -218,9 +242,14 @@ def _say(sentence: str, fd: int = 2) -> None:
 
 def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     wanted = list(arguments.test)
-    if not wanted and (found := options.variable(environ, "TESTCASE")):
+    profiles = options.profiles(arguments.profile)
+    if not (wanted or profiles) and (found := options.variable(environ, "TESTCASE")):
         wanted = found[1].replace(",", " ").split()
-    cases, unknown = _select(wanted)
+    cases, unknown = _select(wanted, profiles)
+    required = options.words(arguments.require)
+    for pattern in required:
+        if not catalog.matching(pattern):
+            raise UsageProblem(f"--require: {_did_you_mean(pattern)}")
     verbose = arguments.verbose
     if not verbose and (found := options.variable(environ, "VERBOSE")):
         verbose = options.truth(found[1], found[0])
@@ -231,6 +260,7 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         ca_file=arguments.ca_file,
         disable_verify=arguments.tls_disable_verify,
         fixed_names=arguments.fixed_names,
+        retry_relay=arguments.retry_relay,
         default_relay=options.DEFAULT_RELAY,
         environ=environ,
     )
@@ -262,7 +292,9 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         *([f"--draft={','.join(map(str, run.drafts))}"] if run.drafts_given else []),
         *(["--tls-disable-verify"] if not run.verify else []),
         *([f"--ca-file={os.path.abspath(run.ca_file)}"] if run.ca_file else []),
+        *([f"--retry-relay={run.retry_relay}"] if run.retry_relay else []),
         *(["--fixed-names"] if run.fixed_names else []),
+        *(f"--require={pattern}" for pattern in required),
         *(["--wire"] if arguments.wire else []),
         *(["--subtests"] if arguments.subtests else []),
         *([f"--budget={arguments.budget}"] if arguments.budget is not None else []),
@@ -302,26 +334,24 @@ def _version() -> str:
     return str(pytest_moqt.__version__)
 
 
-def _select(wanted: Sequence[str]) -> tuple[list[catalog.Case], list[str]]:
-    """The cases that these names and patterns stand for, and the names that stand for none."""
-    if not wanted:
+def _select(wanted: Sequence[str], profiles: Sequence[str]) -> tuple[list[catalog.Case], list[str]]:
+    """The cases that these names, patterns and profiles stand for, and the names that stand for none."""
+    if not (wanted or profiles):
         return list(catalog.CATALOG), []
-    from fnmatch import fnmatchcase
-
-    names: set[str] = set()
+    names = {case.identifier for case in catalog.known() if case.profile in profiles}
     unknown: list[str] = []
     for pattern in wanted:
-        matching = [name for name in catalog.IDENTIFIERS if name == pattern or fnmatchcase(name, pattern)]
+        matching = catalog.matching(pattern)
         names.update(matching)
         if not matching and pattern not in unknown:
             unknown.append(pattern)
-    return [case for case in catalog.CATALOG if case.identifier in names], unknown
+    return [case for case in catalog.known() if case.identifier in names], unknown
 
 
 def _did_you_mean(name: str) -> str:
     import difflib
 
-    close = difflib.get_close_matches(name, catalog.IDENTIFIERS, n=1)
+    close = difflib.get_close_matches(name, [case.identifier for case in catalog.known()], n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"the cases are {', '.join(catalog.IDENTIFIERS)}"
     return f"no case is called {name!r}: {hint}"
 

@@ -41,6 +41,9 @@ MAX_LINES = 20
 MAX_VALUE = 400
 "Characters of a compared value."
 
+_RFC = re.compile(r"rfc(?P<number>\d+)#(?P<section>[\d.]+)$")
+_RFC_URL = "https://www.rfc-editor.org/rfc/"
+
 _ISINSTANCE = re.compile(r"isinstance\((?P<value>.*), (?P<kind>.+)\)$", re.DOTALL)
 
 
@@ -233,9 +236,15 @@ def citations(anchors: Sequence[str], draft: int | None) -> dict[str, Any]:
 
     Args:
         anchors: Names of sections; those that the draft does not have are left out when others are there.
-            With none at all the draft itself is cited.
+            With none at all the draft itself is cited. Those of an RFC are the same in every draft.
         draft: None when none is known; then the anchors stand for themselves.
     """
+    rfcs = [found for anchor in anchors if (found := _RFC.match(anchor))]
+    if rfcs and len(rfcs) == len(anchors):
+        return {
+            "spec": _one_or_all([f"RFC {found['number']} section {found['section']}" for found in rfcs]),
+            "spec_url": _one_or_all([f"{_RFC_URL}{found[0].replace('#', '#section-')}" for found in rfcs]),
+        }
     if draft is None:
         return {"spec": _one_or_all(list(anchors))} if anchors else {}
     from pytest_moqt.protocol import sections

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+from pytest_moqt import catalog
 
 DEFAULT_RELAY = "https://localhost:4443"
 "The interface's default (TEST-CLIENT-INTERFACE.md)."
@@ -47,6 +49,8 @@ class RunOptions(NamedTuple):
     ca_file: str | None = None
     fixed_names: bool = False
     "Names on the wire exactly as specified, without a part that is unique to the case."
+    retry_relay: str | None = None
+    "The URL, or `embedded`, of the relay at a port that is known to send Retry."
 
     @property
     def tls(self) -> str:
@@ -115,6 +119,24 @@ def drafts(text: str, name: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def words(given: Iterable[str]) -> list[str]:
+    """Names given in several arguments, with commas or spaces between, each once."""
+    return list(dict.fromkeys(word for text in given for word in text.replace(",", " ").split()))
+
+
+def profiles(given: Iterable[str]) -> list[str]:
+    """Read names of profiles.
+
+    Raises:
+        OptionError: One of them is none.
+    """
+    named = words(given)
+    for name in named:
+        if name not in catalog.PROFILES:
+            raise OptionError(f"--profile is {name!r}: use {', '.join(catalog.PROFILES)}")
+    return named
+
+
 def resolve(
     *,
     relay: str | None = None,
@@ -123,6 +145,7 @@ def resolve(
     ca_file: str | None = None,
     disable_verify: bool = False,
     fixed_names: bool = False,
+    retry_relay: str | None = None,
     default_relay: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> RunOptions | None:
@@ -135,6 +158,7 @@ def resolve(
         ca_file: Path of a PEM file.
         disable_verify: True when the flag was given.
         fixed_names: Likewise.
+        retry_relay: The URL of another port.
         default_relay: The URL when none is given.
         environ: The environment; the process's own when None.
 
@@ -169,19 +193,22 @@ def resolve(
         verify=verify,
         ca_file=ca_file or None,
         fixed_names=fixed_names,
+        retry_relay=retry_relay or None,
     )
     _check(options)
     return options
 
 
 def _check(options: RunOptions) -> None:
-    if options.relay != EMBEDDED:
+    for name, url in (("", options.relay), ("--retry-relay: ", options.retry_relay)):
+        if url is None or url == EMBEDDED:
+            continue
         from pytest_moqt.client.url import RelayUrlError, parse_relay_url
 
         try:
-            parse_relay_url(options.relay, options.transport)  # type: ignore[arg-type]  # checked by caller
+            parse_relay_url(url, options.transport)  # type: ignore[arg-type]  # checked by caller
         except RelayUrlError as error:
-            raise OptionError(f"{error}, or {EMBEDDED}") from None
+            raise OptionError(f"{name}{error}, or {EMBEDDED}") from None
     if options.ca_file is not None or (options.verify and os.environ.get("SSL_CERT_FILE")):
         from pytest_moqt.client.tls import TlsFileError, TlsOptions
 

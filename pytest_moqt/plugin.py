@@ -17,7 +17,9 @@ import re
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from fnmatch import fnmatchcase
 from functools import wraps
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from pytest_moqt.reporter import Command, Reporter
     from pytest_moqt.target import RelayUnderTest, Target
 
+INTEROP_TESTS = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "interop_tests")
+"The folder of the cases that come with this."
 OURS = ("interop", "spec")
 "The marks of a test of a relay."
 JOURNAL = "MoQT journal"
@@ -55,6 +59,7 @@ class RunningCase:
         self.after_sending = bool(details.get("after_sending", False))
         self.since = int(details.get("since", 0))
         self.revision = int(details.get("revision", 1))
+        self.profile = str(details.get("profile", catalog.DEFAULT))
         # The mark nearest to the function comes first, and is the last on the page.
         marks = reversed(list(item.iter_markers("spec")))
         self.anchors = [str(anchor) for mark in marks for anchor in mark.args]
@@ -144,6 +149,26 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="With --tap14: steps as TAP subtests, instead of a list in each point's diagnostics.",
     )
     add(
+        "--profile",
+        metavar="NAME",
+        action="append",
+        dest="moqt_profile",
+        help=f"Run the cases of these profiles only: {', '.join(catalog.PROFILES)}; may be repeated.",
+    )
+    add(
+        "--require",
+        metavar="NAME",
+        action="append",
+        dest="moqt_require",
+        help="Fail this case where it would be skipped; a name or a pattern, may be repeated.",
+    )
+    add(
+        "--retry-relay",
+        metavar="URL",
+        dest="moqt_retry_relay",
+        help="The relay at a port that answers every first packet with Retry, for quic-retry.",
+    )
+    add(
         "--fixed-names",
         action="store_true",
         dest="moqt_fixed_names",
@@ -225,10 +250,23 @@ def _options(config: pytest.Config) -> run_options.RunOptions | None:
                 ca_file=_given(config, "ca_file"),
                 disable_verify=bool(_given(config, "tls_disable_verify")),
                 fixed_names=bool(_given(config, "fixed_names")),
+                retry_relay=_given(config, "retry_relay"),
             )
         except run_options.OptionError as error:
             raise pytest.UsageError(str(error)) from None
     return config.stash[OPTIONS]
+
+
+def _profiles(config: pytest.Config) -> list[str]:
+    """The profiles that the run is restricted to; none: it is not.
+
+    Raises:
+        UsageError: There is no such profile.
+    """
+    try:
+        return run_options.profiles(_given(config, "profile") or ())
+    except run_options.OptionError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _require_means(config: pytest.Config) -> None:
@@ -270,16 +308,25 @@ def pytest_configure(config: pytest.Config) -> None:
     add = config.addinivalue_line
     add(
         "markers",
-        "interop(identifier, timeout=5.0, after_sending=False, since=0, revision=1): a case of a relay "
-        "under its fixed name; timeout in seconds, from our first request with after_sending (pytest-moqt)",
+        "interop(identifier, timeout=5.0, after_sending=False, since=0, revision=1, profile='catalogue'): a "
+        "case of a relay under its fixed name; timeout in seconds, from our first request with after_sending "
+        "(pytest-moqt)",
     )
-    add("markers", "spec(*anchors): the sections of the MoQT draft that a test judges (pytest-moqt)")
+    add(
+        "markers",
+        "spec(*anchors): the sections that a test judges, of the MoQT draft by their anchors, or such as "
+        "rfc9000#8.1.2 (pytest-moqt)",
+    )
+    for profile in catalog.PROFILES:
+        if profile != catalog.DEFAULT:
+            add("markers", f"{profile}: given to the cases of the profile {profile} (pytest-moqt)")
     if config.getoption("help", False) or config.getoption("version", False):
         return
     if _given(config, "relay"):
         # What was asked for here is refused here; the environment may mean somebody else.
         _options(config)
         _require_means(config)
+    _profiles(config)
     budget = _budget(config)
     if _is_worker(config):
         deadline = config.workerinput.get("moqt_deadline")  # type: ignore[attr-defined]
@@ -352,6 +399,32 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [f"moqt: {options.relay}, {options.transport} transport, offering {offered}, {options.tls}"]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the folder of a profile that was not asked for: those cases are not even imported."""
+    profile = collection_path.name
+    if profile == catalog.DEFAULT or profile not in catalog.PROFILES:
+        return None
+    if os.path.realpath(collection_path.parent) != INTEROP_TESTS:
+        return None
+    return None if _asked_for(profile, collection_path, config) else True
+
+
+def _asked_for(profile: str, folder: Path, config: pytest.Config) -> bool:
+    """Whether a profile was named: by `--profile`, by a mark or keyword, or by a path into its folder."""
+    if profile in _profiles(config):
+        return True
+    expressions = f"{config.option.markexpr} {config.option.keyword}"
+    if re.search(rf"\b{re.escape(profile)}\b", expressions):
+        return True
+    module = f"{os.path.basename(INTEROP_TESTS)}.{profile}"
+    for arg in config.args:
+        path = arg.partition("::")[0]
+        absolute = Path(os.path.abspath(os.path.join(config.invocation_params.dir, path)))
+        if absolute.is_relative_to(folder) or f"{path}.".startswith(f"{module}."):
+            return True
+    return False
+
+
 def _marks(obj: object) -> Iterator[pytest.Mark]:
     marks = getattr(obj, "pytestmark", None)
     yield from marks if isinstance(marks, list) else ()
@@ -410,9 +483,42 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 f"{named[item.name]} and {function} are both called {item.name!r}: a name stands for one case"
             )
         case = item.stash[CASE] = RunningCase(item)
+        if case.profile != catalog.DEFAULT:
+            # For -m; of a profile that is not in the list, whoever made it up registers the mark.
+            item.add_marker(case.profile)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _within_limit(item.obj, case, full_trace=config.option.fulltrace)
+    _keep_profiles(config, items)
+    _check_required(config, items)
     _sort(items)
+
+
+def _keep_profiles(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --profile: deselect the tests of a relay that are in none of the profiles given."""
+    profiles = _profiles(config)
+    if not profiles:
+        return
+    others = [item for item in items if CASE in item.stash and item.stash[CASE].profile not in profiles]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+def _check_required(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """A name given to --require that nothing has would require nothing.
+
+    Raises:
+        UsageError: There is one.
+    """
+    names = [item.stash[CASE].identifier or "" for item in items if CASE in item.stash]
+    for pattern in run_options.words(_given(config, "require") or ()):
+        if not catalog.matching(pattern) and not any(fnmatchcase(name, pattern) for name in names):
+            raise pytest.UsageError(f"--require is {pattern!r}: no case is called that")
+
+
+def _is_required(item: pytest.Item, case: RunningCase) -> bool:
+    patterns = run_options.words(_given(item.config, "require") or ())
+    return any(fnmatchcase(case.identifier or item.nodeid, pattern) for pattern in patterns)
 
 
 def _name(item: pytest.Item) -> None:
@@ -445,11 +551,11 @@ def _name(item: pytest.Item) -> None:
 
 def _sort(items: list[pytest.Item]) -> None:
     """Put the cases of the catalogue in its order, in the places that they have."""
+    order = {known.identifier: place for place, known in enumerate(catalog.known())}
 
     def rank(item: pytest.Item) -> int | None:
         case = item.stash.get(CASE, None)
-        known = case is not None and case.identifier in catalog.IDENTIFIERS
-        return catalog.IDENTIFIERS.index(case.identifier) if known and case and case.identifier else None
+        return None if case is None or case.identifier is None else order.get(case.identifier)
 
     places = [place for place, item in enumerate(items) if rank(item) is not None]
     ranked = sorted((items[place] for place in places), key=lambda item: rank(item) or 0)
@@ -559,7 +665,9 @@ def pytest_runtest_makereport(
     case = item.stash.get(CASE, None)
     if case is None and not _given(item.config, "tap14"):
         return report
-    if report.failed and call.excinfo is not None:
+    if case is not None and call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception):
+        _required_but_skipped(item, report, call.excinfo, case)
+    elif report.failed and call.excinfo is not None:
         if case is not None:
             case.failed = True
         # Attributes of a report travel with it from a worker process.
@@ -580,6 +688,35 @@ def pytest_runtest_makereport(
             item.user_properties.extend(properties)
             report.user_properties = list(item.user_properties)
     return report
+
+
+def _required_but_skipped(
+    item: pytest.Item,
+    report: pytest.TestReport,
+    excinfo: pytest.ExceptionInfo[BaseException],
+    case: RunningCase,
+) -> None:
+    """With --require: a case that cannot be tried has failed."""
+    if not report.skipped or hasattr(report, "wasxfail") or not _is_required(item, case):
+        return
+    reason = str(excinfo.value)
+    message = f"required, but skipped: {reason}"
+    case.failed = True
+    report.outcome, report.longrepr = "failed", message
+    failure = vars(report)["moqt_failure"] = {
+        "expected": "the case to be tried, as --require asks",
+        "received": reason,
+        "message": message,
+        "cause": "rejected",
+        **_citations(case.anchors, _draft_of(item, None)),
+    }
+    report.sections.append(("MoQT", _explained(failure)))
+
+
+def _citations(anchors: Sequence[str], draft: int | None) -> dict[str, Any]:
+    from pytest_moqt.diagnosis import citations
+
+    return citations(anchors, draft)
 
 
 def _failure(
@@ -659,6 +796,7 @@ def _facts(item: pytest.Item, case: RunningCase) -> dict[str, Any]:
     if case.relay is not None:
         facts["sessions"] = {role: dict(known) for role, known in case.relay.records.items()}
         facts["notes"] = case.relay.notes()
+        facts.update(case.relay.findings())
         if _given(item.config, "wire"):
             from pytest_moqt.target import WIRE_LINES
 

@@ -32,6 +32,9 @@ RESERVE = 1024
 EXIT_SECONDS = 3.0
 "What pytest may take to end after a signal; the document is complete by then."
 
+FINDINGS = ("skip", "quic", "measured", "notes")
+"What the report says of a case beside its verdict, where there is any of it (see `RelayUnderTest.findings`)."
+
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 OWN_EXITS = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 "What pytest itself ends with when it ran all there was."
@@ -155,10 +158,7 @@ class Reporter:
             points.append((COLLECTION, COLLECTION))
         self.stream.plan(points, "no test selected")
         self._planned = True
-        unselected = [name for name in catalog.IDENTIFIERS if name not in names]
-        if len(unselected) < len(catalog.IDENTIFIERS):
-            total, missing = len(catalog.IDENTIFIERS), len(unselected)
-            self._cases = f"{total - missing} of the catalogue's {total}, {missing} not selected"
+        self._cases = _selection(names)
         self._describe()
 
     def _describe(self) -> None:
@@ -339,8 +339,7 @@ class Reporter:
                 {"name": name, "status": note.lower() if note else "pass" if ok else "fail"}
                 for name, ok, note in verdict.steps
             ]
-        if facts.get("notes"):
-            values["notes"] = facts["notes"]
+        values.update((name, facts[name]) for name in FINDINGS if facts.get(name))
         if attempts:
             values["earlier_attempts"] = attempts
         if journal:
@@ -512,6 +511,18 @@ class Reporter:
         if self.command is not None:
             self.command.say(self.command.problem)
         os._exit(1)
+
+
+def _selection(names: Sequence[str]) -> str:
+    """How many cases of each profile were selected, of those that have any."""
+    said = []
+    for profile in catalog.PROFILES:
+        known = [case.identifier for case in catalog.known() if case.profile == profile]
+        selected = sum(name in names for name in known)
+        if selected:
+            whose = "the catalogue's" if profile == catalog.DEFAULT else f"the profile {profile}'s"
+            said.append(f"{selected} of {whose} {len(known)}, {len(known) - selected} not selected")
+    return "; ".join(said)
 
 
 def _fitting(journals: dict[str, list[str]], values: dict[str, Any]) -> dict[str, list[str]]:

@@ -15,12 +15,12 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 
 from pytest_moqt.client.errors import ConnectError
-from pytest_moqt.client.failures import CaseFailure
+from pytest_moqt.client.failures import CaseFailure, NotConnected
 from pytest_moqt.client.session import ClientSession, connect
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import Endpoint, TransportChoice, parse_relay_url
@@ -32,6 +32,7 @@ from pytest_moqt.protocol.messages import Message
 from pytest_moqt.protocol.spans import drafts
 
 if TYPE_CHECKING:
+    from pytest_moqt.client.connection import Connection, QuicOptions
     from pytest_moqt.client.journal import Journal
     from pytest_moqt.relay.embedded import EmbeddedRelay
 
@@ -43,6 +44,8 @@ WIRE_LINES = 40
 "Of a session, where all was asked for; a report keeps no longer list."
 MAX_JOURNALS = 8
 "Sessions of a case whose journals are in its report."
+MAX_CONNECTIONS = 4
+"Whose facts are in a report, of a case that asked something of QUIC."
 MAX_NOTES = 5
 "Of what a relay did beside the case."
 CONNECT_MARGIN = 0.1
@@ -59,6 +62,8 @@ class Target:
         "How the draft came to be negotiated, where that is worth a line."
         self._embedded: EmbeddedRelay | None = None
         self._endpoint: Endpoint | None = None
+        self._embedded_retry: EmbeddedRelay | None = None
+        self._retry_endpoint: Endpoint | None = None
 
     @property
     def endpoint(self) -> Endpoint:
@@ -90,6 +95,28 @@ class Target:
         return TlsOptions(verify=self.options.verify, ca_file=self.options.ca_file)
 
     @property
+    def retry_endpoint(self) -> Endpoint | None:
+        """Where the relay is known to send Retry; None when nobody said so."""
+        url = self.options.retry_relay
+        if url is None or self._retry_endpoint is not None:
+            return self._retry_endpoint
+        if url == EMBEDDED:
+            from pytest_moqt.relay.embedded import EmbeddedRelay
+            from pytest_moqt.relay.features import Features
+
+            self._embedded_retry = EmbeddedRelay(features=Features(retry=True))
+            self._embedded_retry.start()
+            url = self._embedded_retry.url(self.endpoint.transport)
+        self._retry_endpoint = parse_relay_url(url, cast("TransportChoice", self.options.transport))
+        return self._retry_endpoint
+
+    def tls_of(self, endpoint: Endpoint) -> TlsOptions:
+        """How the certificate at one of the two is checked."""
+        if self._embedded_retry is not None and endpoint is self._retry_endpoint:
+            return TlsOptions(verify=self.options.verify, ca_data=self._embedded_retry.certificate)
+        return self.tls
+
+    @property
     def offer(self) -> tuple[int, ...]:
         """The drafts the next session offers."""
         return self.options.drafts if self.draft is None else (self.draft.number,)
@@ -109,9 +136,9 @@ class Target:
 
     def stop(self) -> None:
         """Stop what was started."""
-        if self._embedded is not None:
-            self._embedded.stop()
-            self._embedded = None
+        for embedded in filter(None, (self._embedded, self._embedded_retry)):
+            embedded.stop()
+        self._embedded = self._embedded_retry = None
 
 
 class RelayUnderTest:
@@ -134,6 +161,10 @@ class RelayUnderTest:
         self._connecting: list[str] = []
         self.records: dict[str, dict[str, str]] = {}
         "By role, in the order dialled: the facts of each session as far as they came to be known."
+        self.measured: dict[str, object] = {}
+        "What the case measured, for the report; it decides nothing."
+        self._connections: dict[str, Connection] = {}
+        self._skipped = ""
 
     @property
     def draft(self) -> Draft:
@@ -159,21 +190,47 @@ class RelayUnderTest:
         fields = tuple(field.encode() for field in name.split("/"))
         return fields if self._target.options.fixed_names else (*fields, self._suffix)
 
+    @property
+    def transport(self) -> str:
+        """`quic` or `webtransport`."""
+        return self._target.endpoint.transport
+
+    @property
+    def has_retry_port(self) -> bool:
+        """Whether a port was named that is known to send Retry (`--retry-relay`)."""
+        return self._target.options.retry_relay is not None
+
+    def not_offered(self, reason: str, sentence: str) -> NoReturn:
+        """Skip the case: the relay does not offer what it is about, and need not.
+
+        Args:
+            reason: For machines, in small letters and hyphens; `skip` in the report.
+            sentence: For people.
+        """
+        self._skipped = reason
+        pytest.skip(f"{reason}: {sentence}")
+
     @contextlib.asynccontextmanager
-    async def connect(self, role: str = "client") -> AsyncIterator[ClientSession]:
+    async def connect(
+        self, role: str = "client", *, quic: QuicOptions | None = None, retry_port: bool = False
+    ) -> AsyncIterator[ClientSession]:
         """A session with the relay, closed on leaving.
 
         Args:
             role: Names the session in the report: `client`, `publisher`, `subscriber`, `subscriber_1` …
+            quic: What is asked of the QUIC connection, which is then in `session.connection`, and its facts
+                in the report.
+            retry_port: Dial the port that is known to send Retry, where one was named.
 
         Raises:
             ConnectError: No connection came about.
+            NotConnected: None came about that was asked for by `quic`, although the relay is there.
             SetupError: The peer's SETUP did not come, or cannot be accepted.
             CaseFailure: The relay had ended the session when it was left.
         """
         __tracebackhide__ = True
         self.skip_unless_it_exists()
-        session = await self._dial(role)
+        session = await self._dial(role, quic, retry_port=retry_port)
         try:
             # Again, now that the draft is known.
             self.skip_unless_it_exists()
@@ -189,6 +246,7 @@ class RelayUnderTest:
         """Skip the case when no draft that the run can still be about has it."""
         offer = self._target.offer
         if not any(number in self._drafts for number in offer):
+            self._skipped = "draft-lacks-it"
             without = " and ".join(f"draft-{number}" for number in offer)
             pytest.skip(f"not in {without}: only {self._drafts} have what this case needs")
 
@@ -249,7 +307,19 @@ class RelayUnderTest:
             journals = {"left_out": [f"… {left_out} earlier sessions left out"], **journals}
         return journals
 
-    async def _dial(self, role: str) -> ClientSession:
+    def findings(self) -> dict[str, Any]:
+        """What the report says of the case beside its verdict: `skip`, `quic` by role, and `measured`."""
+        # The last: a case that has many connections has its trouble with one of those.
+        last = [*self._connections.items()][-MAX_CONNECTIONS:]
+        return {
+            "skip": self._skipped,
+            "quic": {role: connection.facts.report() for role, connection in last},
+            "measured": self.measured,
+        }
+
+    async def _dial(
+        self, role: str, quic: QuicOptions | None = None, *, retry_port: bool = False
+    ) -> ClientSession:
         name = role
         number = 1
         while name in self.records:
@@ -258,19 +328,29 @@ class RelayUnderTest:
         self.records[name] = {}
         left = self._limit.remaining
         timeout = CONNECT_SECONDS if left is None else min(CONNECT_SECONDS, max(0.05, left - CONNECT_MARGIN))
+        endpoint = (self._target.retry_endpoint if retry_port else None) or self._target.endpoint
+        beneath: dict[str, Any] = {}
+        if quic is not None:
+            beneath = {
+                "quic": quic,
+                "watch": lambda connection: self._connections.__setitem__(name, connection),
+            }
         self._connecting.append(name)
         try:
             session = await connect(
-                self._target.endpoint,
+                endpoint,
                 offer=self._target.offer,
-                tls=self._target.tls,
+                tls=self._target.tls_of(endpoint),
                 role=name,
                 timeout=timeout,
+                **beneath,
             )
         except (ConnectError, CaseFailure) as error:
             self.records[name] = _known(error)
             if isinstance(error, CaseFailure) and error.journal is not None:
                 self._journals[name] = error.journal
+            if isinstance(error, ConnectError) and quic is not None:
+                await self._compare(error, quic, endpoint)
             raise
         finally:
             self._connecting.remove(name)
@@ -282,6 +362,40 @@ class RelayUnderTest:
             self._target.draft = session.draft
             self._target.remarks = session.remarks
         return session
+
+    async def _compare(self, error: ConnectError, quic: QuicOptions, endpoint: Endpoint) -> None:
+        """Find out whether a connection failed because of what was asked of it.
+
+        Raises:
+            NotConnected: It did, or the relay was there a moment ago.
+            ConnectError: A plain one fails too: then that is the news.
+        """
+        usual = quic == type(quic)()
+        if usual and not self._sessions:
+            return
+        beside = "another connection of this case came about"
+        if not usual:
+            beside = "a plain connection comes about"
+            left = self._limit.remaining
+            plain = await connect(
+                endpoint,
+                offer=self._target.offer,
+                tls=self._target.tls_of(endpoint),
+                role="plain",
+                timeout=CONNECT_SECONDS if left is None else min(CONNECT_SECONDS, max(0.05, left)),
+            )
+            await plain.close()
+        from pytest_moqt.diagnosis import diagnose
+
+        told = diagnose(error)
+        raise NotConnected(
+            f"{error}; {beside}",
+            cause=told["cause"],
+            expected=told["expected"],
+            received=told["received"],
+            code=error.code,
+            kind=error.kind,
+        ) from error
 
     async def _leave(self, role: str, session: ClientSession) -> None:
         __tracebackhide__ = True

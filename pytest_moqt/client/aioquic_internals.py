@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aioquic.quic.connection import END_STATES, QuicConnection, QuicConnectionState
+from aioquic.tls import Epoch
 
 if TYPE_CHECKING:
     from aioquic.h3.connection import H3Connection
@@ -125,6 +126,29 @@ def allow_peer_streams(quic: QuicConnection, count: int) -> None:
 def quic_version(quic: QuicConnection) -> int | None:
     """The version in use; None before connecting."""
     return quic._version
+
+
+def cipher_suite(quic: QuicConnection) -> str | None:
+    """The name of the TLS 1.3 cipher suite in use; None before the relay has chosen one."""
+    tls = getattr(quic, "tls", None)
+    schedule = None if tls is None else tls.key_schedule
+    return None if schedule is None else str(schedule.cipher_suite.name)
+
+
+def is_confirmed(quic: QuicConnection) -> bool:
+    """Whether the handshake is confirmed: for a client, whether HANDSHAKE_DONE came."""
+    return quic._handshake_confirmed
+
+
+def key_phase(quic: QuicConnection) -> int:
+    """The key phase of the packets that are sent; it stays readable when the connection is over."""
+    pair = quic._cryptos.get(Epoch.ONE_RTT)
+    return 0 if pair is None else pair.send.key_phase
+
+
+def spare_connection_ids(quic: QuicConnection) -> int:
+    """How many connection ids of the peer's are not in use."""
+    return len(quic._peer_cid_available)
 
 
 @functools.cache

@@ -8,10 +8,11 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TextIO
+from functools import partial
+from typing import TYPE_CHECKING, TextIO
 
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
@@ -21,6 +22,9 @@ from pytest_moqt.client.errors import ConnectError, ConnectErrorKind, name_of, p
 from pytest_moqt.client.quic import ClientTransport, EventHandler, QuicTransport, Refusal
 from pytest_moqt.client.tls import TlsFileError, TlsOptions
 from pytest_moqt.client.url import Endpoint
+
+if TYPE_CHECKING:
+    from pytest_moqt.client.connection import Connection, QuicOptions
 
 IDLE_TIMEOUT = 30.0
 "Seconds without a packet after which a connection is over; the relay's own limit may be shorter."
@@ -49,6 +53,17 @@ class _Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a case asks of the QUIC connection, and who is told of it."""
+
+    options: QuicOptions
+    watch: Callable[[Connection], None] | None = None
+    "Told of each connection that is tried, before its first packet."
+    early: Callable[[ClientTransport], None] | None = None
+    "Writes on a connection what is to be sent before its handshake is complete."
+
+
 async def dial(
     endpoint: Endpoint,
     *,
@@ -59,6 +74,7 @@ async def dial(
     on_event: EventHandler,
     idle_timeout: float = IDLE_TIMEOUT,
     peer_streams: int | None = None,
+    asked: Asked | None = None,
 ) -> ClientTransport:
     """Connect to a relay.
 
@@ -73,6 +89,7 @@ async def dial(
         idle_timeout: Seconds without a packet after which the connection is over.
         peer_streams: Streams of each kind that the relay may have open at a time; None is 128. Many
             more make every packet slower.
+        asked: What is unusual about the connection; None: nothing.
 
     Returns:
         An established transport. It may have closed already, which `on_event` was then told.
@@ -83,7 +100,7 @@ async def dial(
     """
     tls.check()
     with _open_key_log() as key_log:
-        dialler = _Dialler(endpoint, alpn, protocols, tls, timeout, on_event, key_log)
+        dialler = _Dialler(endpoint, alpn, protocols, tls, timeout, on_event, key_log, asked)
         return await dialler.run(idle_timeout, peer_streams)
 
 
@@ -114,6 +131,7 @@ class _Dialler:
         timeout: float,
         on_event: EventHandler,
         key_log: TextIO | None,
+        asked: Asked | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._endpoint = endpoint
@@ -124,6 +142,7 @@ class _Dialler:
         self._timeout = timeout
         self._on_event = on_event
         self._key_log = key_log
+        self._asked = asked
         self._started = self._loop.time()
         self._tried: list[str] = []
         self._connection_id: str | None = None
@@ -194,7 +213,8 @@ class _Dialler:
             self._note("refused", error.errno, f"{error.strerror or error}", address)
             return None
         try:
-            transport.driver.connect()
+            early = None if self._asked is None else self._asked.early
+            transport.driver.connect(None if early is None else partial(early, transport))
             # Of the share, making the connection has used some: with it no time of the caller's is left.
             await transport.wait_handshaken(max(0.0, share - (self._loop.time() - began)))
             refusal = transport.refusal
@@ -243,10 +263,22 @@ class _Dialler:
             configuration.cadata = self._tls.ca_data
         else:
             configuration.verify_mode = ssl.CERT_NONE
-        quic = QuicConnection(configuration=configuration)
+        connection = None
+        if self._asked is not None:
+            from pytest_moqt.client.connection import Connection
+
+            connection = Connection(self._asked.options, configuration)
+        quic = QuicConnection(configuration=configuration) if connection is None else connection.quic
         if peer_streams is not None:
             internals.allow_peer_streams(quic, peer_streams)
-        at = (address.host, address.port)
+        transport = self._carrier(quic, (address.host, address.port))
+        if connection is not None and self._asked is not None:
+            connection.attach(transport)
+            if self._asked.watch is not None:
+                self._asked.watch(connection)
+        return transport
+
+    def _carrier(self, quic: QuicConnection, at: tuple[str, int]) -> ClientTransport:
         if self._over_quic:
             return QuicTransport(quic, at, self._on_event)
         from pytest_moqt.client.webtransport import WebTransport

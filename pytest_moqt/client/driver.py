@@ -12,12 +12,16 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, cast
 
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import QuicEvent
 
 from pytest_moqt.client import aioquic_internals as internals
+
+if TYPE_CHECKING:
+    from pytest_moqt.client.connection import LossyLink
 
 # Enough for all of a congestion window, in the pacer's smallest steps; only a bound, never a target.
 _FLUSH_ROUNDS = 256
@@ -43,7 +47,7 @@ class Handler(Protocol):
 
 
 class UdpDriver(asyncio.DatagramProtocol):
-    """One connected UDP socket and the connection over it."""
+    """A connected UDP socket, one at a time, and the connection over it."""
 
     def __init__(self, quic: QuicConnection, handler: Handler, address: tuple[str, int]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -57,12 +61,36 @@ class UdpDriver(asyncio.DatagramProtocol):
         self._close_told = False
         self._stopped = False
         self._lost = self._loop.create_future()
+        self._sockets = 0
         self.datagrams_received = 0
+        self.link: LossyLink | None = None
+        "What loses datagrams between the socket and the connection, if anything does."
 
-    def connect(self) -> None:
-        """Send the first flight; to be called once, when the socket is there."""
+    def connect(self, early: Callable[[], None] | None = None) -> None:
+        """Send the first flight; to be called once, when the socket is there.
+
+        Args:
+            early: Writes what is to be sent with it, where a ticket allows that.
+        """
         self._quic.connect(self._address, now=self._loop.time())
+        if early is not None:
+            early()
         self.flush()
+
+    async def change_port(self) -> None:
+        """Go on with a socket of another port, as after a NAT has rebound.
+
+        Raises:
+            OSError: There is none to be had.
+        """
+        old = self._socket
+        assert old is not None, "connected before"
+        # While the old one is open, so that the new one cannot get its port.
+        await self._loop.create_datagram_endpoint(
+            lambda: self, remote_addr=self._address, family=old.get_extra_info("socket").family
+        )
+        # At once: what a relay still sends there would be taken for an answer on the new path.
+        old.abort()
 
     def send_soon(self) -> None:
         """Send what is queued at the end of this turn of the event loop."""
@@ -118,11 +146,12 @@ class UdpDriver(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the socket."""
+        self._sockets += 1
         self._socket = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002 - the socket is connected
         """Pass on one datagram."""
-        if self._stopped:
+        if self._stopped or (self.link is not None and self.link.loses(sent=False)):
             return
         self.datagrams_received += 1
         if internals.is_stateless_reset(self._quic, data):
@@ -142,8 +171,9 @@ class UdpDriver(asyncio.DatagramProtocol):
             self._handler.path_failed(exc)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take note that the socket is closed."""
-        if not self._lost.done():
+        """Take note that the socket is closed, or the one before it."""
+        self._sockets -= 1
+        if not self._sockets and not self._lost.done():
             self._lost.set_result(None)
         if not self._stopped and exc is not None:
             self._handler.failed(exc)
@@ -170,7 +200,7 @@ class UdpDriver(asyncio.DatagramProtocol):
             return
         for data, address in datagrams:
             # A connected socket reaches one address; probes of the server's preferred one are dropped.
-            if address == self._address:
+            if address == self._address and (self.link is None or not self.link.loses(sent=True)):
                 self._socket.sendto(data)
 
     def _tell_events(self) -> None:

@@ -67,3 +67,19 @@ class SessionEnded(CaseFailure):
 
 class RequestAbandoned(CaseFailure):
     """The relay abandoned a request's stream instead of answering."""
+
+
+class NotConnected(CaseFailure):
+    """The relay is there, but a connection of the kind that the case asks for does not come about.
+
+    Attributes:
+        code: The number that came with it, as in `ConnectError`; None when there is none.
+        kind: What kind of thing went wrong, as in `ConnectError`.
+    """
+
+    def __init__(
+        self, message: str, *, cause: str, expected: str, received: str, code: int | None, kind: str
+    ) -> None:
+        super().__init__(message, cause=cause, expected=expected, received=received)
+        self.code = code
+        self.kind = kind

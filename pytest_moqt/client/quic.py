@@ -16,7 +16,7 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from aioquic.quic import events as quic_events
 from aioquic.quic.connection import QuicConnection
@@ -36,6 +36,9 @@ from pytest_moqt.protocol.transport import (
     opened_by_client,
     utf8_prefix,
 )
+
+if TYPE_CHECKING:
+    from pytest_moqt.client.connection import Connection
 
 INTERNAL_ERROR = 0x1
 "MoQT's session error for a fault of our own (session termination codes, all drafts)."
@@ -88,6 +91,10 @@ class ClientTransport(StreamTransport):
         self.refusal: Refusal | None = None
         self.established = False
         self.handshake: dict[str, object] = {}
+        self.connection: Connection | None = None
+        "What is known of the QUIC connection, where a case asked for it."
+        self.watchers: list[Callable[[], None]] = []
+        "Called when all events of a datagram were told."
 
     # what a session may ask
 
@@ -287,12 +294,16 @@ class ClientTransport(StreamTransport):
                 self._negotiated()
             case quic_events.HandshakeCompleted():
                 self.handshake["quic_version"] = internals.quic_version(self._quic)
+                self.handshake["session_resumed"] = event.session_resumed
+                self.handshake["early_data_accepted"] = event.early_data_accepted
                 if not self._handshaken.done():
                     self._handshaken.set_result(None)
                 self._connected()
 
     def batch_ended(self) -> None:
         """Take note that all events of one datagram were told."""
+        for watcher in list(self.watchers):
+            watcher()
 
     def quic_closed(self, close: internals.QuicClose) -> None:
         """Take note of the connection's end."""

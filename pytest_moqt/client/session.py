@@ -15,9 +15,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from pytest_moqt.client.dial import dial
+from pytest_moqt.client.dial import Asked, dial
 from pytest_moqt.client.errors import ConnectError, printable, quoted
 from pytest_moqt.client.failures import (
     CaseFailure,
@@ -57,6 +57,9 @@ from pytest_moqt.protocol.registries import REQUEST_ERRORS
 from pytest_moqt.protocol.session import Session
 from pytest_moqt.protocol.transport import StopSending, StreamReset, StreamTransport, TransportEvent
 from pytest_moqt.protocol.values import KeyValues
+
+if TYPE_CHECKING:
+    from pytest_moqt.client.connection import Connection, QuicOptions
 
 IMPLEMENTATION = "pytest-moqt"
 "What MOQT_IMPLEMENTATION says of us (`moqt-implementation`)."
@@ -100,8 +103,11 @@ class ClientSession:
             row, self._watched, options=options, observer=self.journal.frame, pass_over_requests=True
         )
         self.journal.unfinished = self._session.unfinished
-        chosen = f", protocol {printable(transport.protocol)}" if transport.protocol else ""
-        self.journal.event(f"connected: {transport.name}, ALPN {printable(transport.alpn)}{chosen}")
+        if transport.handshaken:
+            chosen = f", protocol {printable(transport.protocol)}" if transport.protocol else ""
+            self.journal.event(f"connected: {transport.name}, ALPN {printable(transport.alpn)}{chosen}")
+        else:
+            self.journal.event(f"not connected yet: {row.name} is what the ticket is for")
         self._inbox: list[RequestState] = []
         self._later: list[MessageReceived] = []
         self._objects: deque[ObjectReceived | DataStreamEnded | DataStreamReset] = deque()
@@ -146,6 +152,17 @@ class ClientSession:
     def connection_id(self) -> str:
         """The client's Initial Destination Connection ID, lower-case hex: what qlog files are named by."""
         return self._transport.connection_id
+
+    @property
+    def connection(self) -> Connection:
+        """The QUIC connection beneath it.
+
+        Raises:
+            RuntimeError: Nobody asked for it when the session was dialled.
+        """
+        if self._transport.connection is None:
+            raise RuntimeError("nothing was kept of this connection: dial with quic=QuicOptions()")
+        return self._transport.connection
 
     def facts(self) -> dict[str, str]:
         """The session in a report's words (the interop runner's `sessions` map)."""
@@ -722,6 +739,8 @@ async def connect(
     tls: TlsOptions,
     role: str = "client",
     timeout: float,
+    quic: QuicOptions | None = None,
+    watch: Callable[[Connection], None] | None = None,
 ) -> ClientSession:
     """Dial a relay and exchange SETUP.
 
@@ -737,6 +756,9 @@ async def connect(
         tls: How its certificate is checked.
         role: The session's name in reports.
         timeout: Seconds for everything.
+        quic: What is asked of the QUIC connection. SETUP can be sent early only in a draft that is offered
+            alone, over raw QUIC.
+        watch: Told of each connection that is tried, where something is asked of it.
 
     Raises:
         ConnectError: No connection, or none in a draft that was offered.
@@ -746,15 +768,15 @@ async def connect(
     rows = [draft(number) for number in offer]
     unnamed = [row for row in rows if row.wt_protocol is None]
     if endpoint.transport != "webtransport" or not unnamed or unnamed == rows:
-        return await _connect(endpoint, rows, tls, role, timeout, began)
+        return await _connect(endpoint, rows, tls, role, timeout, began, quic, watch)
     named = [row for row in rows if row.wt_protocol is not None]
     try:
-        return await _connect(endpoint, named, tls, role, timeout, began)
+        return await _connect(endpoint, named, tls, role, timeout, began, quic, watch)
     except ConnectError as refusal:
         if refusal.kind != "webtransport":
             raise
         try:
-            session = await _connect(endpoint, unnamed, tls, role, timeout, began)
+            session = await _connect(endpoint, unnamed, tls, role, timeout, began, quic, watch)
         except (ConnectError, CaseFailure):
             raise refusal from None
         session.remarks.append(
@@ -764,12 +786,31 @@ async def connect(
 
 
 async def _connect(
-    endpoint: Endpoint, rows: list[Draft], tls: TlsOptions, role: str, timeout: float, began: float
+    endpoint: Endpoint,
+    rows: list[Draft],
+    tls: TlsOptions,
+    role: str,
+    timeout: float,
+    began: float,
+    quic: QuicOptions | None,
+    watch: Callable[[Connection], None] | None,
 ) -> ClientSession:
     """One connection, offering these drafts at once (see `connect`)."""
     protocols = [row.wt_protocol for row in rows if row.wt_protocol is not None]
     early: list[TransportEvent] = []
     sink: list[Callable[[TransportEvent], None]] = [early.append]
+    begun: list[ClientSession] = []
+
+    def begin(transport: ClientTransport) -> None:
+        """Send SETUP with the first flight."""
+        begun[:] = [ClientSession(transport, rows[0], role, _options(endpoint), began)]
+        begun[0].begin()
+
+    asked = None
+    if quic is not None:
+        alone = len(rows) == 1 and endpoint.transport == "quic"
+        first = begin if quic.early_setup and alone else None
+        asked = Asked(quic, watch, first)
     transport = await dial(
         endpoint,
         alpn=[row.alpn for row in rows],
@@ -777,11 +818,15 @@ async def _connect(
         tls=tls,
         timeout=max(0.05, timeout - (time.monotonic() - began)),
         on_event=lambda event: sink[0](event),
+        asked=asked,
     )
     try:
         row = _negotiated(transport, rows, protocols, began)
-        session = ClientSession(transport, row, role, _options(endpoint), began)
-        session.begin()
+        if begun:
+            session = begun[0]
+        else:
+            session = ClientSession(transport, row, role, _options(endpoint), began)
+            session.begin()
         for event in early:
             session.handle(event)
         sink[0] = session.handle

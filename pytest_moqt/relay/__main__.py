@@ -29,6 +29,17 @@ TRANSPORTS = ("auto", "quic", "webtransport")
 DEFAULT_PORT = 4443
 
 
+FEATURES = {
+    "retry": (False, "have every client prove its address by Retry"),
+    "resumption": (True, "give session tickets and know them"),
+    "zero-rtt": (True, "take data before the handshake is complete; needs --resumption"),
+    "v2": (True, "speak QUIC version 2 beside version 1"),
+    "migration": (True, "let clients go on from another address"),
+    "chacha20": (True, "have the cipher suite with ChaCha20"),
+}
+"Flags of `features.Features`: whether it is offered when nothing is said, and what it is."
+
+
 class UsageError(Exception):
     """An argument that cannot be used; one sentence."""
 
@@ -64,11 +75,23 @@ def _parser() -> argparse.ArgumentParser:
     add("--key", metavar="FILE", help="its PEM private key")
     add("--draft", metavar="N[,N]", type=_drafts, default=SUPPORTED, help=f"drafts spoken ({_known()})")
     add("--transport", choices=TRANSPORTS, default="auto", help="what is served; auto is both")
+    quic = parser.add_argument_group("what of QUIC it offers").add_argument
+    for flag, (offered, what) in FEATURES.items():
+        quic(
+            f"--{flag}",
+            action=argparse.BooleanOptionalAction,
+            default=offered,
+            help=f"{what} ({'yes' if offered else 'no'})",
+        )
     add("--defect", metavar="NAME", help="be wrong in exactly one way")
     add("--list-defects", action="store_true", help="print the names of --defect, what each does and fails")
     add("-v", "--verbose", action="store_true", help="log every message on standard error")
     add("--version", action="store_true", help="print the version and exit")
     return parser
+
+
+def _destination(flag: str) -> str:
+    return flag.replace("-", "_")
 
 
 def _known() -> str:
@@ -123,6 +146,8 @@ def _list_defects() -> None:
         print(f"{defect.name}{only}: {defect.sentence}")
         if defect.cases:
             print(f"    fails {', '.join(sorted(defect.cases))}; cause {defect.cause}")
+        elif defect.skips:
+            print(f"    skips {', '.join(sorted(defect.skips))}: it is allowed")
         else:
             print("    fails no case: it is allowed")
 
@@ -168,13 +193,22 @@ def _why_not_bound(host: str, port: int, error: OSError) -> str:
 async def _run(
     options: argparse.Namespace, bound: socket.socket, identity: Identity, behaviour: Behaviour
 ) -> None:
+    from pytest_moqt.relay.features import Features
     from pytest_moqt.relay.server import Server
 
+    features = Features(**{name: getattr(options, name) for name in map(_destination, FEATURES)})
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    server = Server(loop, identity, drafts=options.draft, transport=options.transport, behaviour=behaviour)
+    server = Server(
+        loop,
+        identity,
+        drafts=options.draft,
+        transport=options.transport,
+        behaviour=behaviour,
+        features=features,
+    )
     await loop.create_datagram_endpoint(lambda: server, sock=bound)
     host, port = bound.getsockname()[:2]
     print("\n".join(_ready(options, host, port, identity)), flush=True)
@@ -194,6 +228,8 @@ def _ready(options: argparse.Namespace, host: str, port: int, identity: Identity
         lines.append(f"raw QUIC: moqt://{shown}:{port}")
     if options.transport != "quic":
         lines.append(f"WebTransport: https://{shown}:{port}")
+    offered = [flag for flag in FEATURES if getattr(options, _destination(flag))]
+    lines.append(f"QUIC: {', '.join(offered) or 'nothing that it need not offer'}")
     if options.defect is not None:
         lines.append(f"defect: {options.defect}")
     return lines

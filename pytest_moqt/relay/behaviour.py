@@ -14,11 +14,14 @@ from pytest_moqt.protocol.registries import RequestErrorCode
 from pytest_moqt.relay import limits
 
 if TYPE_CHECKING:
+    from aioquic.tls import SessionTicket
+
     from pytest_moqt.protocol.framing import Frame
     from pytest_moqt.protocol.objects import StreamObject, SubgroupHeader
     from pytest_moqt.relay.certificates import Identity
     from pytest_moqt.relay.connection import Answer
     from pytest_moqt.relay.exchange import Exchange
+    from pytest_moqt.relay.internals import ServerConnection
     from pytest_moqt.relay.session import Session
 
 
@@ -38,6 +41,28 @@ class Behaviour:
     def refusal(self) -> int | None:
         """The QUIC error with which a connection is refused (RFC 9000 section 20.1); None: it is welcome."""
         return None
+
+    # ---- QUIC ----
+
+    def quic(self, usual: type[ServerConnection]) -> type[ServerConnection]:
+        """How QUIC itself is spoken beneath the sessions."""
+        return usual
+
+    def negotiate_version(self, packet: bytes) -> bytes | None:
+        """What answers a packet in a version of QUIC that the relay does not speak; None: nothing."""
+        return packet
+
+    def takes_token(self) -> bool:
+        """Whether a token is taken that came in a Retry of ours, from the address it is for."""
+        return True
+
+    def known_ticket(self, ticket: SessionTicket | None) -> SessionTicket | None:
+        """What is known of a session ticket that a client shows; None: nothing."""
+        return ticket
+
+    def takes_from_new_port(self) -> bool:
+        """Whether packets of a connection are taken that come from another port than the packets before."""
+        return True
 
     # ---- sessions ----
 

@@ -4,8 +4,9 @@ Rules:
 
 - Sending happens once at the end of a turn of the event loop, however much was queued in it.
 - The end of a connection is noticed when it is parsed, not when aioquic's draining period is over.
-- Over raw QUIC the ALPN names the draft and the session begins with the handshake. With `h3` it begins
-  with an accepted CONNECT, of which a connection may have one.
+- Over raw QUIC the ALPN names the draft and the session begins with the handshake, or before its end with
+  the first data that a client sends early. With `h3` it begins with an accepted CONNECT, of which a
+  connection may have one.
 - No exception reaches the event loop: what the session cannot handle ends this connection only.
 """
 
@@ -116,8 +117,10 @@ class Host(Protocol):
 class Connection:
     """A QUIC connection of a client, from its first packet to the end of its draining period."""
 
-    def __init__(self, quic: QuicConnection, host: Host) -> None:
+    def __init__(self, quic: QuicConnection, host: Host, address: NetworkAddress) -> None:
         self.quic = quic
+        self.address = address
+        "Whence its packets came last."
         self.host = host
         self.loop = host.loop
         self._upper: RawTransport | WebTransportConnection | None = None
@@ -215,11 +218,18 @@ class Connection:
                     # Not later: the client's HTTP/3 control stream may come with its handshake.
                     self._upper = WebTransportConnection(self)
             case quic_events.HandshakeCompleted():
-                draft = draft_of_alpn(self._alpn or "")
-                if draft is not None:
-                    self._upper = RawTransport(self, draft)
-            case _ if self._upper is not None:
-                self._upper.quic_event(event)
+                self._begin_raw()
+            case _:
+                # Before the handshake is complete these are early data: nothing else is told then.
+                self._begin_raw()
+                if self._upper is not None:
+                    self._upper.quic_event(event)
+
+    def _begin_raw(self) -> None:
+        """Begin the session of a draft that the ALPN names, unless it has begun."""
+        draft = draft_of_alpn(self._alpn or "")
+        if draft is not None and self._upper is None and internals.ended(self.quic) is None:
+            self._upper = RawTransport(self, draft)
 
 
 class SessionTransport(StreamTransport):

@@ -15,6 +15,7 @@ from pytest_moqt.protocol.drafts import SUPPORTED
 from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.certificates import Identity, self_signed
 from pytest_moqt.relay.defects import behaviour_of
+from pytest_moqt.relay.features import Features
 from pytest_moqt.relay.server import Server, bind
 
 HOST = "127.0.0.1"
@@ -33,6 +34,7 @@ class EmbeddedRelay:
         port: UDP port; 0 is a free one.
         identity: Certificate and key; by default a new self-signed one.
         transport: `auto`, `quic` or `webtransport`.
+        features: What of QUIC it offers.
 
     Raises:
         KeyError: There is no such defect, or no such draft.
@@ -47,6 +49,7 @@ class EmbeddedRelay:
         port: int = 0,
         identity: Identity | None = None,
         transport: str = "auto",
+        features: Features | None = None,
     ) -> None:
         self.drafts = tuple(drafts)
         self.defect = defect
@@ -59,6 +62,7 @@ class EmbeddedRelay:
         self._behaviour = behaviour or behaviour_of(defect)
         self._identity = identity
         self._transport = transport
+        self._features = features
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -94,6 +98,7 @@ class EmbeddedRelay:
                 drafts=self.drafts,
                 transport=self._transport,
                 behaviour=self._behaviour,
+                features=self._features,
             )
             await self._loop.create_datagram_endpoint(lambda: server, sock=bound)
             started.set()

@@ -1,7 +1,8 @@
 """The private names of aioquic 1.7 that a server needs and that have no public word.
 
-Nothing else in the relay touches a name of aioquic that begins with an underscore;
-tests/relay/test_internals.py checks that each is still there and still means the same.
+Nothing else in the relay touches a name of aioquic that begins with an underscore, but for the ways of being
+wrong in `broken_quic`; tests/relay/test_relay_internals.py checks that each is still there and still means
+the same.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ _NEWER_WEBTRANSPORT_SETTINGS = {0x2C7CF000: 1, 0x14E9CD29: 1, 0xC671706A: 1}
 # Of a 1-RTT packet with one DATAGRAM frame, besides the peer's connection id: first byte, packet
 # number of 2 bytes, frame type, length of 2 bytes, AEAD tag of 16.
 _DATAGRAM_OVERHEAD = 22
+
+
+# disable_active_migration (RFC 9000 section 18.2), of no length; aioquic reads it and never sends it.
+_NO_MIGRATION = b"\x0c\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,23 @@ def can_write(quic: QuicConnection, stream_id: int) -> bool:
         return False
     # A fin or a reset, ours or the one aioquic answers STOP_SENDING with.
     return stream.sender._buffer_fin is None and stream.sender._reset_error_code is None
+
+
+class ServerConnection(QuicConnection):
+    """A client's QUIC connection at a server that need not offer all that aioquic has."""
+
+    early_data = True
+    "Whether tickets allow data before the handshake is complete, and such data is taken."
+    migration = True
+    "Whether clients are told that they may go on from another address."
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        if not self.early_data:
+            self.tls._max_early_data = None
+
+    def _serialize_transport_parameters(self) -> bytes:
+        return super()._serialize_transport_parameters() + (b"" if self.migration else _NO_MIGRATION)
 
 
 class WebTransportServer(H3Connection):

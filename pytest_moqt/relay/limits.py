@@ -4,6 +4,8 @@ from __future__ import annotations
 
 CONNECTIONS = 1024
 "QUIC connections at a time; first packets beyond are dropped."
+TICKETS = 1024
+"Session tickets that are remembered, of all clients; the oldest are forgotten first."
 REQUESTS = 1024
 "Requests of one client that stand at a time; more are refused."
 REQUESTS_WAITING = 256

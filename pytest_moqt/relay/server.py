@@ -17,8 +17,13 @@ from typing import cast
 
 from aioquic._buffer import Buffer
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
-from aioquic.quic.connection import NetworkAddress, QuicConnection
-from aioquic.quic.packet import QuicPacketType, encode_quic_version_negotiation, pull_quic_header
+from aioquic.quic.connection import NetworkAddress
+from aioquic.quic.packet import (
+    QuicHeader,
+    QuicPacketType,
+    encode_quic_version_negotiation,
+    pull_quic_header,
+)
 
 from pytest_moqt.protocol.drafts import SUPPORTED, Draft, draft, draft_of_wt_protocol
 from pytest_moqt.protocol.registries import SessionError
@@ -27,8 +32,12 @@ from pytest_moqt.relay import limits
 from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.certificates import Identity
 from pytest_moqt.relay.connection import Answer, Connection, Handler, SessionTransport
+from pytest_moqt.relay.features import Features
+from pytest_moqt.relay.internals import ServerConnection
+from pytest_moqt.relay.retry import AddressValidation, Origin
 from pytest_moqt.relay.routing import Router
 from pytest_moqt.relay.session import Session
+from pytest_moqt.relay.tickets import TicketStore
 
 logger = logging.getLogger("pytest_moqt.relay")
 
@@ -62,6 +71,7 @@ class Server(asyncio.DatagramProtocol):
         drafts: Draft numbers spoken.
         transport: `auto`, `quic` or `webtransport`.
         behaviour: How the relay decides; by default correctly.
+        features: What of QUIC it offers.
     """
 
     def __init__(
@@ -72,9 +82,11 @@ class Server(asyncio.DatagramProtocol):
         drafts: Sequence[int] = SUPPORTED,
         transport: str = "auto",
         behaviour: Behaviour | None = None,
+        features: Features | None = None,
     ) -> None:
         self.loop = loop
         self.behaviour = behaviour or Behaviour()
+        self.features = features or Features()
         self.drafts: tuple[Draft, ...] = tuple(draft(number) for number in sorted(drafts, reverse=True))
         self.router = Router(loop, self.behaviour)
         alpn = [row.alpn for row in self.drafts] if transport != "webtransport" else []
@@ -88,7 +100,12 @@ class Server(asyncio.DatagramProtocol):
             private_key=identity.private_key,
             idle_timeout=limits.IDLE_SECONDS,
             max_datagram_frame_size=65535,
+            supported_versions=self.features.versions,
+            cipher_suites=self.features.ciphers,
         )
+        self._validation = AddressValidation(self.behaviour) if self.features.retry else None
+        self._tickets = TicketStore(self.behaviour) if self.features.resumption else None
+        self._quic = self.behaviour.quic(ServerConnection)
         self._connections: dict[bytes, Connection] = {}
         self._socket: asyncio.DatagramTransport | None = None
 
@@ -124,12 +141,15 @@ class Server(asyncio.DatagramProtocol):
         negotiable = header.packet_type is not QuicPacketType.VERSION_NEGOTIATION
         if negotiable and header.version not in (None, *self._configuration.supported_versions):
             if len(data) >= SMALLEST_MAX_DATAGRAM_SIZE:  # RFC 9000 section 6.1: never answer a small one
-                answer = encode_quic_version_negotiation(
-                    source_cid=header.destination_cid,
-                    destination_cid=header.source_cid,
-                    supported_versions=self._configuration.supported_versions,
+                answer = self.behaviour.negotiate_version(
+                    encode_quic_version_negotiation(
+                        source_cid=header.destination_cid,
+                        destination_cid=header.source_cid,
+                        supported_versions=self._configuration.supported_versions,
+                    )
                 )
-                self.send(answer, addr)
+                if answer is not None:
+                    self.send(answer, addr)
             return
         connection = self._connections.get(header.destination_cid)
         if connection is None:
@@ -137,16 +157,39 @@ class Server(asyncio.DatagramProtocol):
                 return
             if len(self.connections()) >= limits.CONNECTIONS:
                 return
-            quic = QuicConnection(
-                configuration=self._configuration, original_destination_connection_id=header.destination_cid
-            )
-            connection = Connection(quic, self)
-            self._connections[header.destination_cid] = connection
-            self._connections[quic.host_cid] = connection
+            origin = Origin(header.destination_cid)
+            if self._validation is not None:
+                examined = self._validation.examine(header, addr, self.loop.time())
+                if isinstance(examined, bytes):
+                    self.send(examined, addr)
+                    return
+                origin = examined
+            connection = self._accept(header, origin, addr)
+        elif addr != connection.address:
+            # "drop packets on that path ... or proceed with path validation" (RFC 9000 section 9).
+            if not (self.features.migration and self.behaviour.takes_from_new_port()):
+                return
+            connection.address = addr
         try:
             connection.datagram_received(data, addr)
         except Exception:
             logger.exception("a datagram could not be handled")
+
+    def _accept(self, header: QuicHeader, origin: Origin, address: NetworkAddress) -> Connection:
+        """A connection of a new client's."""
+        quic = self._quic(
+            configuration=self._configuration,
+            original_destination_connection_id=origin.destination_id,
+            retry_source_connection_id=origin.retry_source_id,
+            session_ticket_fetcher=None if self._tickets is None else self._tickets.take,
+            session_ticket_handler=None if self._tickets is None else self._tickets.add,
+        )
+        quic.early_data = self.features.zero_rtt
+        quic.migration = self.features.migration
+        connection = Connection(quic, self, address)
+        self._connections[header.destination_cid] = connection
+        self._connections[quic.host_cid] = connection
+        return connection
 
     def error_received(self, exc: Exception) -> None:
         """ICMP errors say nothing that idle timeouts will not."""

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from pytest_moqt.protocol.spans import Span, drafts
 from pytest_moqt.relay.behaviour import Behaviour
 
+DEFAULT = "catalogue"
+"The profile of the cases that run by default, with which most defects are judged."
+QUIC = "quic"
+"The profile of the cases about the QUIC beneath sessions."
+
 DATA_SUBGROUP = "data-subgroup-basic"
 "A candidate for the catalogue: no default case carries objects. tests/end_to_end/cases has it."
 
@@ -50,6 +55,10 @@ class Defect:
     "The drafts that it exists in; None: all."
     transports: frozenset[str] | None = None
     "`quic`, `webtransport`; None: both."
+    profile: str = DEFAULT
+    "Of the cases that it is judged with."
+    skips: frozenset[str] = frozenset()
+    "Identifiers of the cases that must be skipped: it does not offer what they are about, and need not."
 
     def applies(self, number: int, transport: str) -> bool:
         """Whether the relay is wrong in a draft over a transport."""
@@ -64,8 +73,9 @@ Registration = Callable[[type[Behaviour]], type[Behaviour]]
 class Chapter:
     """Defects of one kind: called with an entry's words, it takes in the class that follows."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, profile: str = DEFAULT) -> None:
         self.title = title
+        self.profile = profile
         self.defects: list[Defect] = []
 
     def __call__(
@@ -76,15 +86,25 @@ class Chapter:
         cause: str,
         where: Span | None = None,
         transports: frozenset[str] | None = None,
+        skips: frozenset[str] = frozenset(),
     ) -> Registration:
         """An entry that fails these cases, for this cause."""
 
         def register(behaviour: type[Behaviour]) -> type[Behaviour]:
-            self.defects.append(Defect(name, sentence, cases, cause, behaviour, where, transports))
+            self.defects.append(
+                Defect(name, sentence, cases, cause, behaviour, where, transports, self.profile, skips)
+            )
             return behaviour
 
         return register
 
-    def lawful(self, name: str, sentence: str, where: Span | None = None) -> Registration:
-        """An entry that fails no case: whoever fails a relay for it is wrong."""
-        return self(name, sentence, frozenset(), "", where)
+    def lawful(
+        self,
+        name: str,
+        sentence: str,
+        where: Span | None = None,
+        transports: frozenset[str] | None = None,
+        skips: frozenset[str] = frozenset(),
+    ) -> Registration:
+        """An entry that fails no case, and may have some skipped: whoever fails a relay for it is wrong."""
+        return self(name, sentence, frozenset(), "", where, transports, skips)
