@@ -370,7 +370,7 @@ class RelayUnderTest:
             NotConnected: It did, or the relay was there a moment ago.
             ConnectError: A plain one fails too: then that is the news.
         """
-        usual = quic == type(quic)()
+        usual = quic == type(quic)() and endpoint is self._target.endpoint
         if usual and not self._sessions:
             return
         beside = "another connection of this case came about"
@@ -378,9 +378,9 @@ class RelayUnderTest:
             beside = "a plain connection comes about"
             left = self._limit.remaining
             plain = await connect(
-                endpoint,
+                self._target.endpoint,
                 offer=self._target.offer,
-                tls=self._target.tls_of(endpoint),
+                tls=self._target.tls,
                 role="plain",
                 timeout=CONNECT_SECONDS if left is None else min(CONNECT_SECONDS, max(0.05, left)),
             )

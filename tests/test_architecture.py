@@ -83,7 +83,7 @@ RULES = [
         for name in ("cli", "catalog", "options")
     ),
     Rule("pytest_moqt/*.py", STDLIB | {"pytest", "_pytest", "pytest_asyncio", "yaml", "pytest_moqt"}),
-    Rule("interop_tests/**/*.py", STDLIB | {"pytest"}, exact=frozenset({PUBLIC})),
+    Rule("interop_tests/**/*.py", STDLIB | {"pytest", "interop_tests"}, exact=frozenset({PUBLIC})),
     Rule(  # an endpoint beside MoQT, of which it knows nothing; only what reads certificates is shared
         "quic_interop/*.py",
         STDLIB | {"quic_interop", "aioquic"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from pytest_moqt import CaseFailure, ClientSession, PublishNamespace, RelayUnderTest
 
 NAMESPACE = "moq-test/interop"
@@ -10,6 +12,8 @@ CONFIRM_SECONDS = 2.0
 "For HANDSHAKE_DONE, which a server sends as soon as the handshake is complete (RFC 9001 section 4.1.2)."
 TICKET_SECONDS = 2.0
 "For a session ticket; servers send them with HANDSHAKE_DONE or soon after."
+ANSWER_SECONDS = 2.0
+"For the answer to a request, as in the runner's `announce-only`."
 PING_SECONDS = 2.0
 "For an acknowledgement: enough for three probes on a link of 100 ms."
 
@@ -26,11 +30,24 @@ async def operate(relay: RelayUnderTest, session: ClientSession, name: str = "")
         relay: The relay.
         session: With it.
         name: Tells several requests of a case apart.
+
+    Raises:
+        CaseFailure: There is no answer.
     """
-    reply = await session.request(PublishNamespace(relay.namespace(f"{NAMESPACE}{name and '/'}{name}")))
+    request = PublishNamespace(relay.namespace(f"{NAMESPACE}{name and '/'}{name}"))
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            reply = await session.request(request)
+    except TimeoutError:
+        raise failed(
+            f"no answer to PUBLISH_NAMESPACE within {ANSWER_SECONDS * 1000:.0f} ms",
+            expected="any answer to PUBLISH_NAMESPACE",
+            received="timeout",
+            cause="timeout",
+        ) from None
     answers = relay.measured.setdefault("answers", {})
     assert isinstance(answers, dict)
-    said = session.describe(reply, PublishNamespace)
+    said = session.describe(reply, type(request))
     answers[said] = answers.get(said, 0) + 1
 
 

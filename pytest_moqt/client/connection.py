@@ -15,7 +15,7 @@ import asyncio
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -155,6 +155,40 @@ class LossyLink:
         return self._lost[sent] > 0
 
 
+class _Tally:
+    """What the log of a connection has, counted."""
+
+    def __init__(self) -> None:
+        self.packets: Counter[str] = Counter()
+        "Received, by type."
+        self.received: Counter[str] = Counter()
+        "Frames, by type."
+        self.sent: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.early_octets = 0
+        self.key_changes = 0
+        self.active_migration: bool | None = None
+
+    def take(self, name: str, data: dict[str, Any]) -> None:
+        """Count one event."""
+        match name:
+            case "transport:packet_received":
+                self.packets[data["header"]["packet_type"]] += 1
+                self.received.update(frame["frame_type"] for frame in data["frames"])
+            case "transport:packet_sent":
+                self.sent.update(frame["frame_type"] for frame in data["frames"])
+                if data["header"]["packet_type"] == "0RTT":
+                    self.early_octets += sum(frame.get("length", 0) for frame in data["frames"])
+            case "transport:packet_dropped":
+                # Zeros behind the last packet of a datagram, with which some servers fill it, are no packet.
+                if data["trigger"] != "header_parse_error":
+                    self.dropped[data["trigger"]] += 1
+            case "transport:parameters_set" if data["owner"] == "remote":
+                self.active_migration = not data.get("disable_active_migration", False)
+            case "security:key_updated" if data["trigger"] == "local_update":
+                self.key_changes += 1
+
+
 class Connection:
     """The QUIC connection beneath a session."""
 
@@ -201,33 +235,35 @@ class Connection:
     @property
     def facts(self) -> QuicFacts:
         """What is known by now; also when the connection is over, or never came about."""
-        transport, quic = self._transport, self.quic
-        handshake = {} if transport is None else transport.handshake
+        quic = self.quic
+        handshake = {} if self._transport is None else self._transport.handshake
         version = internals.quic_version(quic)
-        received = Counter(frame for _, frame in self._frames("packet_received"))
-        sent = list(self._frames("packet_sent"))
-        frames_sent = Counter(frame for _, frame in sent)
         close = internals.close_of(quic)
         early = handshake.get("early_data_accepted")
         elapsed = handshake.get("elapsed_ms")
+        tally = _Tally()
+        for trace in self._log.to_dict()["traces"]:
+            for event in trace["events"]:
+                tally.take(event["name"], event["data"])
         return QuicFacts(
             version=None if version is None else VERSION_NAMES.get(version, f"{version:#x}"),
-            version_negotiation=self._packets("version_negotiation") > 0,
+            version_negotiation=tally.packets["version_negotiation"] > 0,
             cipher=internals.cipher_suite(quic),
-            retry=self._packets("retry"),
+            retry=tally.packets["retry"],
             confirmed=internals.is_confirmed(quic),
             tickets=len(self.tickets),
             resumed=_truth(handshake.get("session_resumed")),
             early_data=None if not self._offers_early or early is None else _verdict(bool(early)),
-            early_octets=self._early_octets(),
+            early_octets=tally.early_octets,
             key_phase=internals.key_phase(quic),
-            key_updates=self._key_updates(),
-            path_challenges=received["path_challenge"],
-            path_responses=frames_sent["path_response"],
-            active_migration=self._active_migration(),
+            # One event for each direction.
+            key_updates=tally.key_changes // 2,
+            path_challenges=tally.received["path_challenge"],
+            path_responses=tally.sent["path_response"],
+            active_migration=tally.active_migration,
             spare_connection_ids=internals.spare_connection_ids(quic),
-            limits_raised=frames_sent["max_data"] + frames_sent["max_stream_data"],
-            dropped=self._dropped(),
+            limits_raised=tally.sent["max_data"] + tally.sent["max_stream_data"],
+            dropped=dict(tally.dropped),
             handshake_ms=elapsed if isinstance(elapsed, float) else None,
             quic_error=None
             if close is None or close.frame_type is None
@@ -238,49 +274,6 @@ class Connection:
     def _offers_early(self) -> bool:
         ticket = self.options.ticket
         return ticket is not None and ticket.early_data
-
-    def _events(self, name: str, category: str = "transport") -> Iterator[dict[str, Any]]:
-        """What the log has of one kind of event."""
-        for trace in self._log.to_dict()["traces"]:
-            for event in trace["events"]:
-                if event["name"] == f"{category}:{name}":
-                    yield event["data"]
-
-    def _frames(self, name: str) -> Iterator[tuple[str, str]]:
-        """Packet type and frame type of every frame received or sent."""
-        for data in self._events(name):
-            for frame in data["frames"]:
-                yield data["header"]["packet_type"], frame["frame_type"]
-
-    def _packets(self, kind: str) -> int:
-        return sum(data["header"]["packet_type"] == kind for data in self._events("packet_received"))
-
-    def _early_octets(self) -> int:
-        return sum(
-            frame["length"]
-            for data in self._events("packet_sent")
-            if data["header"]["packet_type"] == "0RTT"
-            for frame in data["frames"]
-            if frame["frame_type"] == "stream"
-        )
-
-    def _key_updates(self) -> int:
-        updated = self._events("key_updated", "security")
-        ours = [data for data in updated if data["trigger"] == "local_update"]
-        # One for each direction.
-        return len(ours) // 2
-
-    def _active_migration(self) -> bool | None:
-        for data in self._events("parameters_set"):
-            if data["owner"] == "remote":
-                return not data.get("disable_active_migration", False)
-        return None
-
-    def _dropped(self) -> dict[str, int]:
-        reasons = Counter(str(data.get("trigger")) for data in self._events("packet_dropped"))
-        # Zeros behind the last packet of a datagram, with which some servers fill it.
-        del reasons["header_parse_error"]
-        return dict(reasons)
 
     def _keep(self, ticket: SessionTicket) -> None:
         self.tickets.append(Ticket(ticket))

@@ -1,7 +1,8 @@
 """Every defect of the embedded relay in each draft and over each transport: what must come of it, what does.
 
-A cell is one relay, judged by one run of the command in one draft over one transport, with the cases of the
-catalogue and `data-subgroup-basic`. The runs are waits for the most part: several are made at a time.
+A cell is one relay, judged by one run of the command in one draft over one transport: with the cases of the
+catalogue and `data-subgroup-basic`, or, where its defect is one of QUIC, with those about QUIC. The runs are
+waits for the most part: several are made at a time.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from strict_tap import NotTap
 from pytest_moqt import catalog
 from pytest_moqt.protocol.drafts import SUPPORTED
 from pytest_moqt.protocol.spans import drafts
+from pytest_moqt.relay.certificates import self_signed
 from pytest_moqt.relay.defects import DEFECTS, applicable
-from pytest_moqt.relay.defects.chapter import DATA_SUBGROUP
+from pytest_moqt.relay.defects.chapter import DATA_SUBGROUP, DEFAULT, QUIC
 from pytest_moqt.relay.embedded import EmbeddedRelay
+from pytest_moqt.relay.features import Features
 
 AT_A_TIME = 10
 "Runs; of the time that they take, a tenth is work."
@@ -27,6 +30,8 @@ AGAIN_AT_A_TIME = 3
 "The same, of those that were not as expected."
 SPOKEN = (22, 20, 18, 16, 14)
 "What most relays speak: each defect is judged in each of these every time, in the others in turn."
+QUIC_JUDGED = (18,)
+"The one draft that defects of QUIC are judged in: no draft has a say in them."
 TRANSPORTS = ("quic", "webtransport")
 GREEN, SKIPPED = ".", "-"
 "What became of a case that did not fail; of one that did, it is the cause."
@@ -41,6 +46,11 @@ DATA_CASE = catalog.Case(
     ("model-subgroup", "message-publish-done"),
 )
 CASES = (*catalog.CATALOG, DATA_CASE)
+QUIC_CASES = catalog.QUIC
+RAW_ONLY = ("quic-zerortt",)
+"Skipped over WebTransport, whatever the relay does."
+LONG = ("quic-transfer",)
+"As much work as all the others together: judges a correct relay, and those with a defect that it is about."
 
 Marks = dict[str, str]
 "What became of each case, by its name."
@@ -52,31 +62,47 @@ class Cell(NamedTuple):
     defect: str | None
     draft: int
     transport: str
+    profile: str = DEFAULT
 
     def __str__(self) -> str:
         return f"{self.defect or 'none'}-{self.draft}-{self.transport}"
 
     @property
+    def cases(self) -> tuple[catalog.Case, ...]:
+        """The cases that judge it."""
+        if self.profile != QUIC:
+            return CASES
+        about = DEFECTS[self.defect].cases | DEFECTS[self.defect].skips if self.defect else set(LONG)
+        return tuple(case for case in QUIC_CASES if case.identifier not in LONG or case.identifier in about)
+
+    @property
     def expected(self) -> Marks:
         """What must become of each case."""
+        return {case.identifier: self._expected(case) for case in self.cases}
+
+    def _expected(self, case: catalog.Case) -> str:
         defect = DEFECTS[self.defect] if self.defect else None
-        return {
-            case.identifier: SKIPPED
-            if self.draft not in drafts(case.since)
-            else defect.cause
-            if defect is not None and case.identifier in defect.cases
-            else GREEN
-            for case in CASES
-        }
+        if self.draft not in drafts(case.since):
+            return SKIPPED
+        if self.transport == "webtransport" and case.identifier in RAW_ONLY:
+            return SKIPPED
+        if defect is not None and case.identifier in defect.skips:
+            return SKIPPED
+        return defect.cause if defect is not None and case.identifier in defect.cases else GREEN
 
 
-ALL = [
-    Cell(name, draft, transport)
-    for draft in SUPPORTED
-    for transport in TRANSPORTS
-    for name in (None, *(defect.name for defect in applicable(draft, transport)))
-]
-"Every cell there is; the page is written from these."
+def _cells(judged: Iterable[int], profile: str) -> list[Cell]:
+    return [
+        Cell(name, draft, transport, profile)
+        for draft in judged
+        for transport in TRANSPORTS
+        for name in (None, *(defect.name for defect in applicable(draft, transport, profile)))
+    ]
+
+
+ALL = _cells(SUPPORTED, DEFAULT)
+"Every cell that the page is written from, but for those of QUIC."
+QUIC_CELLS = _cells(QUIC_JUDGED, QUIC)
 
 
 def _in_turn() -> list[Cell]:
@@ -88,7 +114,8 @@ def _in_turn() -> list[Cell]:
     """
     cells = [cell for cell in ALL if cell.defect is None]
     others = [number for number in SUPPORTED if number not in SPOKEN]
-    for turn, name in enumerate(DEFECTS):
+    names = [defect.name for defect in DEFECTS.values() if defect.profile == DEFAULT]
+    for turn, name in enumerate(names):
         for position, number in enumerate((*SPOKEN, others[turn % len(others)])):
             both = [cell for cell in ALL if cell.defect == name and cell.draft == number]
             cells += both[(turn + position) % 2 :][:1] or both[:1]
@@ -100,13 +127,36 @@ CELLS = _in_turn()
 
 def judge(cell: Cell, folder: Path) -> Run:
     """Judge that relay in that draft."""
+    if cell.profile == QUIC:
+        return judge_quic(cell, folder)
     with EmbeddedRelay(defect=cell.defect) as relay:
+        return fork_command(folder, *_arguments(relay, cell), more=(DATA_CASE,))
+
+
+def judge_quic(cell: Cell, folder: Path) -> Run:
+    """Judge that relay with the cases about QUIC, and its Retry at a port of its own."""
+    identity = self_signed()
+    with (
+        EmbeddedRelay(defect=cell.defect, identity=identity) as relay,
+        EmbeddedRelay(defect=cell.defect, identity=identity, features=Features(retry=True)) as retry,
+    ):
         return fork_command(
             folder,
-            *("--relay", relay.url(cell.transport).replace("127.0.0.1", "localhost")),
-            *("--draft", str(cell.draft), "--ca-file", relay.ca_file),
-            more=(DATA_CASE,),
+            *_arguments(relay, cell),
+            *("--retry-relay", _url(retry, cell)),
+            *(argument for case in cell.cases for argument in ("--test", case.identifier)),
         )
+
+
+def _url(relay: EmbeddedRelay, cell: Cell) -> str:
+    return relay.url(cell.transport).replace("127.0.0.1", "localhost")
+
+
+def _arguments(relay: EmbeddedRelay, cell: Cell) -> tuple[str, ...]:
+    return (
+        *("--relay", _url(relay, cell)),
+        *("--draft", str(cell.draft), "--ca-file", relay.ca_file),
+    )
 
 
 def observed(run: Run) -> Marks:
@@ -128,11 +178,11 @@ class Runs:
     over, with little else going on, twice at most, and that counts.
     """
 
-    def __init__(self, cells: Iterable[Cell], folder: Path) -> None:
+    def __init__(self, cells: Iterable[Cell], folder: Path, at_a_time: int = AT_A_TIME) -> None:
         self.surprises: dict[Cell, Marks] = {}
         "What was made of the first run of those that were run again."
         self._folder = folder
-        self._many = ThreadPoolExecutor(AT_A_TIME)
+        self._many = ThreadPoolExecutor(at_a_time)
         self._few = ThreadPoolExecutor(AGAIN_AT_A_TIME)
         self._first = {cell: self._many.submit(judge, cell, folder) for cell in cells}
         self._again: dict[Cell, Future[Run]] = {}

@@ -7,6 +7,8 @@ Rules:
   a draft does not have, as `rendezvous-timeout` before 18, is skipped there as ever.
 - An entry that fails no case is odd, and allowed: slow within the limits of every case, or saying what the
   draft tells its peer to bear. It proves that no case is stricter than its specification.
+- Each is judged with the cases of one profile: those that run by default, or those about QUIC. One that does
+  not offer what it need not offer says which of these cases have to be skipped with it.
 - `drafts` and `transports` say where the defect exists; elsewhere the relay is a correct one.
 - Nothing waits but on a timer of the session (`Session.call_later`).
 """
@@ -23,11 +25,12 @@ from pytest_moqt.relay.defects import (
     data_streams,
     delivery,
     namespaces,
+    quic,
     sessions,
     subscriptions,
     timing,
 )
-from pytest_moqt.relay.defects.chapter import Chapter, Defect
+from pytest_moqt.relay.defects.chapter import DEFAULT, Chapter, Defect
 
 CHAPTERS: tuple[Chapter, ...] = (
     sessions.on_connection,
@@ -41,8 +44,9 @@ CHAPTERS: tuple[Chapter, ...] = (
     timing.in_time,
     data_streams.on_data,
     delivery.in_delivery,
+    quic.beneath,
 )
-"In the order in which a session meets them."
+"In the order in which a session meets them, but for what is beneath it."
 
 DEFECTS: Mapping[str, Defect] = MappingProxyType(
     {defect.name: defect for chapter in CHAPTERS for defect in chapter.defects}
@@ -66,7 +70,11 @@ def behaviour_of(name: str | None) -> Behaviour:
         raise KeyError(f"no defect is called {name!r}{hint}") from None
 
 
-def applicable(number: int, transport: str) -> list[Defect]:
-    """The defects that exist in a draft over a transport."""
+def applicable(number: int, transport: str, profile: str = DEFAULT) -> list[Defect]:
+    """The defects that exist in a draft over a transport, of those judged with the cases of a profile."""
     row: Draft = draft(number)
-    return [defect for defect in DEFECTS.values() if defect.applies(row.number, transport)]
+    return [
+        defect
+        for defect in DEFECTS.values()
+        if defect.profile == profile and defect.applies(row.number, transport)
+    ]
