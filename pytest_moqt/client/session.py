@@ -80,7 +80,14 @@ class ClientSession:
     """One MoQT session with a relay; made by `connect`."""
 
     def __init__(
-        self, transport: ClientTransport, row: Draft, role: str, options: Options, began: float
+        self,
+        transport: ClientTransport,
+        row: Draft,
+        role: str,
+        options: Options,
+        began: float,
+        *,
+        early: bool = False,
     ) -> None:
         self.role = role
         self.draft = row
@@ -103,11 +110,11 @@ class ClientSession:
             row, self._watched, options=options, observer=self.journal.frame, pass_over_requests=True
         )
         self.journal.unfinished = self._session.unfinished
-        if transport.handshaken:
+        if not early:
             chosen = f", protocol {printable(transport.protocol)}" if transport.protocol else ""
             self.journal.event(f"connected: {transport.name}, ALPN {printable(transport.alpn)}{chosen}")
         else:
-            self.journal.event(f"not connected yet: {row.name} is what the ticket is for")
+            self.journal.event(f"not connected yet: {row.name} goes on from a session ticket")
         self._inbox: list[RequestState] = []
         self._later: list[MessageReceived] = []
         self._objects: deque[ObjectReceived | DataStreamEnded | DataStreamReset] = deque()
@@ -803,7 +810,7 @@ async def _connect(
 
     def begin(transport: ClientTransport) -> None:
         """Send SETUP with the first flight."""
-        begun[:] = [ClientSession(transport, rows[0], role, _options(endpoint), began)]
+        begun[:] = [ClientSession(transport, rows[0], role, _options(endpoint), began, early=True)]
         begun[0].begin()
 
     asked = None

@@ -146,10 +146,10 @@ def _list_defects() -> None:
         print(f"{defect.name}{only}: {defect.sentence}")
         if defect.cases:
             print(f"    fails {', '.join(sorted(defect.cases))}; cause {defect.cause}")
-        elif defect.skips:
-            print(f"    skips {', '.join(sorted(defect.skips))}: it is allowed")
         else:
             print("    fails no case: it is allowed")
+        if defect.skips:
+            print(f"    not offered, so skipped: {', '.join(sorted(defect.skips))}")
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -224,12 +224,17 @@ def _ready(options: argparse.Namespace, host: str, port: int, identity: Identity
         f"certificate hash (base64): {identity.fingerprint_base64}",
         f"drafts: {drafts}",
     ]
+    unusual = [
+        flag if getattr(options, _destination(flag)) else f"no {flag}"
+        for flag, (offered, _) in FEATURES.items()
+        if getattr(options, _destination(flag)) != offered
+    ]
+    if unusual:
+        lines.append(f"QUIC: {', '.join(unusual)}")
     if options.transport != "webtransport":
         lines.append(f"raw QUIC: moqt://{shown}:{port}")
     if options.transport != "quic":
         lines.append(f"WebTransport: https://{shown}:{port}")
-    offered = [flag for flag in FEATURES if getattr(options, _destination(flag))]
-    lines.append(f"QUIC: {', '.join(offered) or 'nothing that it need not offer'}")
     if options.defect is not None:
         lines.append(f"defect: {options.defect}")
     return lines

@@ -2,7 +2,7 @@
 
 Rules:
 
-- Each class changes one thing, by a private name of aioquic that tests/relay/test_broken_quic.py holds to be
+- Each class changes one thing, by a private name of aioquic that tests/relay/test_relay_quic.py holds to be
   there; everything else is QUIC as `internals.ServerConnection` speaks it.
 - They are made of a client's connection, and know nothing of MoQT: which case they fail is in
   `defects/quic.py`.

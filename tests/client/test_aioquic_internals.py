@@ -154,6 +154,29 @@ async def test_more_peer_streams_can_be_allowed(certificates: Certificates) -> N
         assert server.peer._quic._remote_max_streams_bidi == 300
 
 
+async def test_what_tls_and_the_handshake_came_to_is_read(certificates: Certificates) -> None:
+    """The cipher suite, HANDSHAKE_DONE, the key phase and the ids to spare; nothing of it before."""
+    before = client()
+    assert internals.cipher_suite(before) is None
+    assert not internals.is_confirmed(before)
+    assert internals.key_phase(before) == 0
+    owner = Owner()
+    async with (
+        serve(certificates.good) as server,
+        connected(f"moqt://localhost:{server.port}", owner, certificates) as transport,
+    ):
+        quic = transport._quic
+        assert await transport.ping(1.0)
+
+        assert internals.cipher_suite(quic) == "AES_256_GCM_SHA384"
+        assert internals.is_confirmed(quic)
+        assert internals.spare_connection_ids(quic) == 7
+        quic.request_key_update()
+        assert await transport.ping(1.0)
+        assert internals.key_phase(quic) == 1
+    assert internals.key_phase(quic) == 1
+
+
 async def test_http3_announces_all_generations_of_webtransport(certificates: Certificates) -> None:
     """A relay of any WebTransport draft finds the setting it looks for."""
     owner = Owner()

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_moqt.client.connection import VERSION_1, VERSION_2, QuicOptions
 from pytest_moqt.client.dial import dial
+from pytest_moqt.client.session import connect
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import parse_relay_url
 from pytest_moqt.protocol.drafts import SUPPORTED
@@ -102,6 +104,29 @@ def test_options_are_heeded() -> None:
 
     assert running.lines[2:3] == ["drafts: draft-16, draft-14"]
     assert not any("moqt://" in line for line in running.lines)
+    running.end()
+
+
+async def test_what_of_quic_it_offers_can_be_chosen() -> None:
+    """What is unusual is said, and a client meets it."""
+    running = Running("--retry", "--no-zero-rtt", "--no-v2", "--no-migration")
+    assert running.lines[3] == "QUIC: retry, no zero-rtt, no v2, no migration"
+
+    both = QuicOptions(versions=(VERSION_2, VERSION_1), first_version=VERSION_1, keep_tickets=True)
+    session = await connect(
+        parse_relay_url(running.lines[4].split(": ")[1]),
+        offer=(18,),
+        tls=TlsOptions(verify=False),
+        timeout=DEADLINE,
+        quic=both,
+    )
+    ticket = await session.connection.wait_ticket(DEADLINE)
+    facts = session.connection.facts
+    await session.close()
+
+    assert (facts.retry, facts.version, facts.active_migration) == (1, "1", False)
+    assert ticket is not None
+    assert not ticket.early_data
     running.end()
 
 

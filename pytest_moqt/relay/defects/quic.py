@@ -139,7 +139,7 @@ class _Chacha20Silence(_Spoken):
 
 @beneath(
     "quic-v2-wrong-information",
-    "In version 2 it says that it chose version 1.",
+    "It says that it chose version 1, in version 2.",
     V2,
     "transport",
 )
