@@ -26,6 +26,11 @@ NAMES = [
     "subscribe-before-announce",
     "rendezvous-timeout",
 ]
+QUIC = [
+    *("quic-handshake", "quic-transfer", "quic-retry", "quic-keyupdate", "quic-chacha20"),
+    *("quic-v2", "quic-vn", "quic-resumption", "quic-zerortt", "quic-connectionmigration"),
+    "quic-multiconnect",
+]
 
 
 def client(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Result:
@@ -60,6 +65,22 @@ def test_the_list(flag: str) -> None:
     assert (result.code, result.stdout.splitlines(), result.stderr) == (0, NAMES, "")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "listed"),
+    [
+        (["--profile", "quic"], QUIC),
+        (["--profile", "catalogue", "--profile", "quic"], [*NAMES, *QUIC]),
+        (["--profile", "quic", "-t", "setup-only"], ["setup-only", *QUIC]),
+        (["-t", "quic-v*"], ["quic-v2", "quic-vn"]),
+    ],
+)
+def test_what_would_run_is_listed(arguments: list[str], listed: list[str]) -> None:
+    """Profiles, and names beside them, in the order in which they run."""
+    result = client("--list", *arguments)
+
+    assert (result.code, result.stdout.splitlines(), result.stderr) == (0, listed, "")
+
+
 def test_the_help() -> None:
     """Every flag, its variable, the cases, the exit codes and an example."""
     result = client("--help")
@@ -87,7 +108,8 @@ def test_answers_without_a_run_load_neither_pytest_nor_a_quic_stack() -> None:
     script = """
 import sys
 from pytest_moqt.cli import main
-for arguments in (["--list"], ["--help"], ["-t", "nope"], ["--draft", "x"], ["--relay", "x"], ["--nonsense"]):
+lists = (["--list"], ["--list", "--profile", "quic"], ["--help"])
+for arguments in (*lists, ["-t", "nope"], ["--draft", "x"], ["--relay", "x"], ["--nonsense"]):
     try:
         main(arguments)
     except SystemExit:
@@ -114,6 +136,9 @@ sys.exit(f"loaded: {heavy}" if heavy else 0)
         (["--budget", "soon"], {}, "number of seconds"),
         (["--jobs", "many"], {}, "number from 1 to 64"),
         (["--junit-xml", "/no/such/directory/x.xml"], {}, "/no/such/directory"),
+        (["--profile", "quick"], {}, "use catalogue, quic"),
+        (["--require", "quic-chacha"], {}, "did you mean 'quic-chacha20'?"),
+        (["--retry-relay", "http://x"], {}, "--retry-relay"),
         (["--nonsense"], {}, "--help"),
         (["--relay"], {}, "--help"),
     ],
@@ -177,6 +202,7 @@ def test_a_run_against_the_embedded_relay() -> None:
         ([], {"TESTCASE": "setup-only, announce-only"}, NAMES[:2]),
         (["-t", "setup-only"], {"TESTCASE": "announce-only"}, NAMES[:1]),
         ([], {"TESTCASE": ""}, NAMES),
+        (["--profile", "catalogue"], {"TESTCASE": "announce-only"}, NAMES),
     ],
 )
 def test_cases_are_chosen_by_name(arguments: list[str], env: dict[str, str], ran: list[str]) -> None:
@@ -187,6 +213,18 @@ def test_cases_are_chosen_by_name(arguments: list[str], env: dict[str, str], ran
     assert result.document.verdicts == [(name, "ok") for name in ran]
     missing = len(NAMES) - len(ran)
     assert f"Cases: {len(ran)} of the catalogue's 7, {missing} not selected" in result.document.comments
+
+
+def test_a_case_about_quic_runs_by_its_name() -> None:
+    """The embedded relay sends Retry at another port, when asked to."""
+    result = client(
+        "-r", "embedded", "-t", "quic-retry", "--retry-relay", "embedded", "--require", "quic-retry"
+    )
+
+    assert result.code == 0, result.stdout
+    assert result.document.verdicts == [("quic-retry", "ok")]
+    assert result.document["quic-retry"].values["quic"]["client"]["retry"] == 1
+    assert "Cases: 1 of the profile quic's 11, 10 not selected" in result.document.comments
 
 
 def test_known_and_unknown_cases_together() -> None:
