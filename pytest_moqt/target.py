@@ -44,6 +44,8 @@ WIRE_LINES = 40
 "Of a session, where all was asked for; a report keeps no longer list."
 MAX_JOURNALS = 8
 "Sessions of a case whose journals are in its report."
+LOSSY_SECONDS = 9.0
+"For a connection that loses datagrams on purpose, and SETUP: twice the longest of hundreds with two relays."
 MAX_CONNECTIONS = 4
 "Whose facts are in a report, of a case that asked something of QUIC."
 MAX_NOTES = 5
@@ -330,6 +332,8 @@ class RelayUnderTest:
         timeout = CONNECT_SECONDS if left is None else min(CONNECT_SECONDS, max(0.05, left - CONNECT_MARGIN))
         endpoint = (self._target.retry_endpoint if retry_port else None) or self._target.endpoint
         beneath: dict[str, Any] = {}
+        if quic is not None and quic.loss is not None and left is not None:
+            timeout = min(LOSSY_SECONDS, max(timeout, left - CONNECT_MARGIN))
         if quic is not None:
             beneath = {
                 "quic": quic,

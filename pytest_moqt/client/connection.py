@@ -293,6 +293,10 @@ class Connection:
         """Whether the relay acknowledges within that time that it received all sent so far."""
         return await self._carrier.ping(seconds)
 
+    def mend(self) -> None:
+        """Lose no datagrams any more."""
+        self._carrier.driver.link = None
+
     def update_key(self) -> None:
         """Use new keys from the next packet on; nothing should be on its way.
 

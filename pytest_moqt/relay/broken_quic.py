@@ -44,6 +44,20 @@ class NeverConfirms(ServerConnection):
         pass
 
 
+class NeverSendsAgain(ServerConnection):
+    """Sends everything once, whatever is lost."""
+
+    def handle_timer(self, now: float) -> None:
+        """Do nothing about what was not acknowledged."""
+        self._loss_at = None
+        super().handle_timer(now)
+
+    def _handle_crypto_frame(self, *arguments: Any) -> None:
+        # Or a client that asks again would be answered again.
+        self._crypto_retransmitted = True
+        super()._handle_crypto_frame(*arguments)
+
+
 class NoConnectionIds(ServerConnection):
     """Gives the client no connection ids beside the first, which is allowed."""
 

@@ -261,6 +261,11 @@ class _ConnectionsRunOut(_LimitedConnections):
     code = QuicErrorCode.INTERNAL_ERROR
 
 
+@beneath("quic-never-sends-again", "It sends everything once, whatever is lost.", MULTICONNECT, "transport")
+class _NeverSendsAgain(_Spoken):
+    server = broken_quic.NeverSendsAgain
+
+
 @beneath.lawful(
     "quic-rate-limited",
     f"It refuses the connections behind the {CONNECTIONS}th with CONNECTION_REFUSED.",
