@@ -19,7 +19,6 @@ from aioquic.quic.packet import (
     pull_quic_header,
     push_quic_preferred_address,
 )
-from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.tls import Epoch, SessionTicketFetcher, SessionTicketHandler
 
 _PREFERRED_ADDRESS = 0x0D
@@ -112,22 +111,6 @@ def unacknowledged(quic: QuicConnection, stream_id: int) -> int:
     """Bytes written to a stream that the peer has not acknowledged, sent or not."""
     stream = quic._streams.get(stream_id)
     return len(stream.sender._buffer) if stream is not None else 0
-
-
-class ClientConnection(QuicConnection):
-    """A client's connection that keeps its 0-RTT data when it has to begin again.
-
-    After Retry or Version Negotiation aioquic forgets the packets of its first flight, and takes what was in
-    them for sent: what was written before the handshake never arrives, and its bytes are in flight for ever.
-    """
-
-    def _connect(self, now: float) -> None:
-        for space in self._spaces.values():
-            for packet in space.sent_packets.values():
-                for handler, arguments in packet.delivery_handlers:
-                    handler(QuicDeliveryState.LOST, *arguments)
-            self._loss.discard_space(space)
-        super()._connect(now)
 
 
 class ServerConnection(QuicConnection):

@@ -20,6 +20,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import HandshakeCompleted, PingAcknowledged, ProtocolNegotiated, QuicEvent
 from aioquic.tls import SessionTicket
 
+from pytest_moqt.client.aioquic_internals import ClientConnection as ClientQuic
 from quic_interop import aioquic_internals as internals
 from quic_interop.cases import H3
 from quic_interop.downloads import Download
@@ -111,9 +112,7 @@ class ClientConnection:
         self._loop = asyncio.get_running_loop()
         self.tickets: list[SessionTicket] = []
         "Given by the server so far."
-        self._quic = internals.ClientConnection(
-            configuration=configuration, session_ticket_handler=self.tickets.append
-        )
+        self._quic = ClientQuic(configuration=configuration, session_ticket_handler=self.tickets.append)
         self._driver = Driver(self._quic, self._send, self)
         self._family = family
         self._authority = authority

@@ -84,10 +84,10 @@ RULES = [
     ),
     Rule("pytest_moqt/*.py", STDLIB | {"pytest", "_pytest", "pytest_asyncio", "yaml", "pytest_moqt"}),
     Rule("interop_tests/**/*.py", STDLIB | {"pytest", "interop_tests"}, exact=frozenset({PUBLIC})),
-    Rule(  # an endpoint beside MoQT, of which it knows nothing; only what reads certificates is shared
+    Rule(  # an endpoint beside MoQT, of which it knows nothing; what is shared is about QUIC or certificates
         "quic_interop/*.py",
         STDLIB | {"quic_interop", "aioquic"},
-        exact=frozenset({"pytest_moqt.relay.certificates"}),
+        exact=frozenset({"pytest_moqt.relay.certificates", "pytest_moqt.client.aioquic_internals"}),
     ),
     *(
         Rule(f"quic_interop/{name}.py", STDLIB, _LIGHT_ENDPOINT, module_level=True)

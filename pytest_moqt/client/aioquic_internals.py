@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aioquic.quic.connection import END_STATES, QuicConnection, QuicConnectionState
+from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.tls import Epoch
 
 if TYPE_CHECKING:
@@ -121,6 +122,22 @@ def allow_peer_streams(quic: QuicConnection, count: int) -> None:
     """
     for limit in (quic._local_max_streams_bidi, quic._local_max_streams_uni):
         limit.value = limit.sent = count
+
+
+class ClientConnection(QuicConnection):
+    """A client's connection that keeps its 0-RTT data when it has to begin again.
+
+    After Retry or Version Negotiation aioquic forgets the packets of its first flight, and takes what was in
+    them for sent: what was written before the handshake never arrives, and its bytes are in flight for ever.
+    """
+
+    def _connect(self, now: float) -> None:
+        for space in self._spaces.values():
+            for packet in space.sent_packets.values():
+                for handler, arguments in packet.delivery_handlers:
+                    handler(QuicDeliveryState.LOST, *arguments)
+            self._loss.discard_space(space)
+        super()._connect(now)
 
 
 def quic_version(quic: QuicConnection) -> int | None:

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection
 from aioquic.quic.logger import QuicLogger
 from aioquic.quic.packet import QuicProtocolVersion
 from aioquic.tls import CipherSuite, SessionTicket
@@ -205,7 +204,7 @@ class Connection:
         self._log = QuicLogger()
         self._transport: ClientTransport | None = None
         self._prepare(configuration)
-        self.quic = QuicConnection(
+        self.quic = internals.ClientConnection(
             configuration=configuration,
             session_ticket_handler=self._keep if options.keep_tickets else None,
         )

@@ -115,6 +115,18 @@ def marks_of(run: Run) -> dict[str, str]:
 # ---- right -----------------------------------------------------------------------------------------
 
 
+def test_early_data_survives_a_retry(folder: Path) -> None:
+    """A relay may ask for the address although it knows the ticket: SETUP is sent anew, and accepted."""
+    with EmbeddedRelay(features=Features(retry=True)) as relay:
+        url = relay.url("quic").replace("127.0.0.1", "localhost")
+        run = fork_command(folder, "--relay", url, "--ca-file", relay.ca_file, "--test", "quic-zerortt")
+
+    (point,) = run.document.points
+    assert (point.ok, point.directive) == (True, ""), run.stdout
+    second = point.values["quic"]["second"]
+    assert (second["retry"], second["early_data"]) == (1, "accepted")
+
+
 @pytest.mark.parametrize("cell", CORRECT, ids=str)
 def test_a_relay_that_does_all_of_it_is_green(runs: Runs, cell: Cell) -> None:
     """In every draft, over both transports; only early data is not tried over WebTransport."""
