@@ -494,11 +494,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _keep_profiles(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --profile: deselect the tests of a relay that are in none of the profiles given."""
+    """Deselect the tests of a relay that are in none of the profiles given; without any, as ever."""
     profiles = _profiles(config)
-    if not profiles:
-        return
-    others = [item for item in items if CASE in item.stash and item.stash[CASE].profile not in profiles]
+    ours = [(item, item.stash[CASE].profile) for item in items if CASE in item.stash]
+    if profiles:
+        others = [item for item, profile in ours if profile not in profiles]
+    else:
+        # In a copy of the folder of cases, which only looks like ours.
+        others = [
+            item
+            for item, profile in ours
+            if profile != catalog.DEFAULT and not _asked_for(profile, item.path.parent, config)
+        ]
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]

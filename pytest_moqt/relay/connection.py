@@ -117,10 +117,10 @@ class Host(Protocol):
 class Connection:
     """A QUIC connection of a client, from its first packet to the end of its draining period."""
 
-    def __init__(self, quic: QuicConnection, host: Host, address: NetworkAddress) -> None:
+    def __init__(self, quic: QuicConnection, host: Host) -> None:
         self.quic = quic
-        self.address = address
-        "Whence its packets came last."
+        self.address: NetworkAddress | None = None
+        "Whence the last datagram came."
         self.host = host
         self.loop = host.loop
         self._upper: RawTransport | WebTransportConnection | None = None
@@ -132,6 +132,7 @@ class Connection:
 
     def datagram_received(self, data: bytes, address: NetworkAddress) -> None:
         """Take one UDP datagram."""
+        self.address = address
         self.quic.receive_datagram(data, address, now=self.loop.time())
         self._tell_events()
         self.send_soon()

@@ -164,18 +164,18 @@ class Server(asyncio.DatagramProtocol):
                     self.send(examined, addr)
                     return
                 origin = examined
-            connection = self._accept(header, origin, addr)
-        elif addr != connection.address:
+            connection = self._accept(header, origin)
+        elif addr != connection.address and not (
+            self.features.migration and self.behaviour.takes_from_new_port()
+        ):
             # "drop packets on that path ... or proceed with path validation" (RFC 9000 section 9).
-            if not (self.features.migration and self.behaviour.takes_from_new_port()):
-                return
-            connection.address = addr
+            return
         try:
             connection.datagram_received(data, addr)
         except Exception:
             logger.exception("a datagram could not be handled")
 
-    def _accept(self, header: QuicHeader, origin: Origin, address: NetworkAddress) -> Connection:
+    def _accept(self, header: QuicHeader, origin: Origin) -> Connection:
         """A connection of a new client's."""
         quic = self._quic(
             configuration=self._configuration,
@@ -186,7 +186,7 @@ class Server(asyncio.DatagramProtocol):
         )
         quic.early_data = self.features.zero_rtt
         quic.migration = self.features.migration
-        connection = Connection(quic, self, address)
+        connection = Connection(quic, self)
         self._connections[header.destination_cid] = connection
         self._connections[quic.host_cid] = connection
         return connection
