@@ -101,7 +101,7 @@ def _cells(judged: Iterable[int], profile: str) -> list[Cell]:
 
 
 ALL = _cells(SUPPORTED, DEFAULT)
-"Every cell that the page is written from, but for those of QUIC."
+"Every cell there is, but for those of QUIC."
 QUIC_CELLS = _cells(QUIC_JUDGED, QUIC)
 
 

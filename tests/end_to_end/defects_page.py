@@ -1,7 +1,8 @@
 """Writes docs/defects.md from a run of every cell: `python tests/end_to_end/defects_page.py`.
 
 The page says what was observed; where that is not what `relay/defects/` expects, it says both, and the exit
-code is 1. A test holds the page to the list of defects, and each cell's run to its row of the page.
+code is 1. With `--all` every relay is judged in every draft over each transport, and nothing is written. A
+test holds the page to the list of defects, and each cell's run to its row of the page.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if __name__ == "__main__":
 from cells import (
     ALL,
     CASES,
+    CELLS,
     DATA_CASE,
     LONG,
     QUIC_CASES,
@@ -31,7 +33,6 @@ from cells import (
     observed,
 )
 
-from pytest_moqt.protocol.drafts import SUPPORTED
 from pytest_moqt.relay.defects import CHAPTERS, DEFECTS, Defect
 from pytest_moqt.relay.defects.chapter import DEFAULT, QUIC
 
@@ -44,7 +45,8 @@ NAMES = [case.identifier for case in CASES]
 QUIC_NAMES = [case.identifier for case in QUIC_CASES]
 NO_DEFECT = "none"
 NO_QUIC_DEFECT = "none of QUIC's"
-ALL_CELLS = [*ALL, *QUIC_CELLS]
+PAGE_CELLS = [*CELLS, *QUIC_CELLS]
+"Those that the page is written from."
 
 HEAD = """\
 # Every case is proven able to fail
@@ -55,12 +57,13 @@ Each row is a relay that is wrong in one way (`moq-test-relay --defect NAME`), a
 - a word: the case failed, and its report named this cause (README, "How to read a failure");
 - `-` the case does not exist in the drafts that the relay is wrong in.
 
-The page was written by `python tests/end_to_end/defects_page.py` from {runs} runs: each relay in each draft
-({drafts}) over each transport ({transports}), or only where "Where" says. What was observed is what
-the list in `pytest_moqt/relay/defects/` expects, the same in every draft and over both transports; otherwise
-the row would say both. `tests/end_to_end/test_defects.py` makes a third of these runs each time, every relay
-in the drafts {spoken} and in one of the others, and fails when one of them is not what its row
-says: no defect survives, and no case fails that a defect is not about.
+The page was written by `python tests/end_to_end/defects_page.py` from {runs} runs: each relay in the drafts
+{spoken} and in one of the other four in turn, over one transport ({transports}) and then
+the other; or only where "Where" says. What was observed is what the list in `pytest_moqt/relay/defects/`
+expects, the same in every draft and over both transports; otherwise the row would say both.
+`tests/end_to_end/test_defects.py` makes the same runs and fails when one of them is not what its row says:
+no defect survives, and no case fails that a defect is not about. With `--all` the writer judges every relay
+in every draft over each transport, in {all} runs.
 
 {lawful} of the {count} fail nothing, and must not: they are slow within the limits of every case, or do what
 a draft tells its peer to bear. `{data}` is no default case: it is there, in
@@ -127,7 +130,7 @@ def page(observations: Mapping[Cell, Marks]) -> str:
     usual = [defect for defect in DEFECTS.values() if defect.profile == DEFAULT]
     text = HEAD.format(
         runs=sum(cell.profile == DEFAULT for cell in observations),
-        drafts=", ".join(map(str, sorted(SUPPORTED))),
+        all=len(ALL) + len(QUIC_CELLS),
         spoken=", ".join(map(str, sorted(SPOKEN))),
         transports=", ".join(TRANSPORTS),
         lawful=sum(not defect.cases for defect in usual),
@@ -171,8 +174,8 @@ def _unexpected(cell: Cell, marks: Marks) -> Marks:
     return {name: marks.get(name, "absent") for name in expected if marks.get(name) != expected[name]}
 
 
-def write() -> int:
-    """Make every run, and write the page.
+def write(cells: list[Cell]) -> int:
+    """Make these runs, and write the page.
 
     Returns:
         0 when all is as expected, 1 otherwise.
@@ -181,22 +184,24 @@ def write() -> int:
 
     observations: dict[Cell, Marks] = {}
     wrong = 0
-    with tempfile.TemporaryDirectory() as folder, Runs(ALL_CELLS, Path(folder)) as runs:
+    with tempfile.TemporaryDirectory() as folder, Runs(cells, Path(folder)) as runs:
         for number, cell in enumerate(runs.made(), 1):
-            print(f"{number}/{len(ALL_CELLS)} {cell}", file=sys.stderr)
-        for cell in ALL_CELLS:
+            print(f"{number}/{len(cells)} {cell}", file=sys.stderr)
+        for cell in cells:
             marks = observations[cell] = observed(runs[cell])
             wrong += marks != cell.expected
             if cell in runs.surprises:
                 first, second = _unexpected(cell, runs.surprises[cell]), _unexpected(cell, marks)
                 print(f"{cell} was at first {first}, and then {second or 'as expected'}", file=sys.stderr)
-    PAGE.write_text(page(observations))
-    twice = f"{len(runs.surprises)} of {len(ALL_CELLS)} relays were judged twice"
-    print(f"{PAGE.name} written; {twice}, {wrong} are not as expected", file=sys.stderr)
+    if cells is PAGE_CELLS:
+        PAGE.write_text(page(observations))
+        print(f"{PAGE.name} written", file=sys.stderr)
+    twice = f"{len(runs.surprises)} of {len(cells)} relays were judged twice"
+    print(f"{twice}, {wrong} are not as expected", file=sys.stderr)
     return 1 if wrong else 0
 
 
 if __name__ == "__main__":
     # Each process of a run would import the file that the main module names.
     del __file__
-    sys.exit(write())
+    sys.exit(write([*ALL, *QUIC_CELLS] if "--all" in sys.argv[1:] else PAGE_CELLS))

@@ -76,15 +76,15 @@ def test_each_case_has_defects_of_its_own(case: str) -> None:
 
 def test_the_page_of_defects_is_fresh() -> None:
     """docs/defects.md says what the table says; `python tests/end_to_end/defects_page.py` writes it anew."""
-    expected = {cell: cell.expected for cell in defects_page.ALL_CELLS}
+    expected = {cell: cell.expected for cell in defects_page.PAGE_CELLS}
 
     assert defects_page.PAGE.read_text() == defects_page.page(expected)
 
 
 def test_the_page_tells_what_was_expected_from_what_was_observed() -> None:
     """A survivor, and a case that fails for what is not its business, can be seen on the page."""
-    marks = {cell: cell.expected for cell in defects_page.ALL_CELLS}
-    cell = next(cell for cell in ALL if cell.defect == "announce-error")
+    marks = {cell: cell.expected for cell in defects_page.PAGE_CELLS}
+    cell = next(cell for cell in CELLS if cell.defect == "announce-error")
     marks[cell] = {**cell.expected, "announce-only": ".", "setup-only": "closed"}
 
     row = defects_page.rows(defects_page.page(marks))["announce-error"]
