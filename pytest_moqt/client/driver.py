@@ -166,8 +166,16 @@ class UdpDriver(asyncio.DatagramProtocol):
         self.send_soon()
 
     def error_received(self, exc: Exception) -> None:
-        """Pass on an ICMP error or a failed send; asyncio has only OSError for it."""
-        if not self._stopped and isinstance(exc, OSError):
+        """Pass on an ICMP error or a failed send; asyncio has only OSError for it.
+
+        Not at once: the system tells an error before the datagrams that came ahead of it, and the last word
+        of a relay that closes and is gone may be among these. They are read in the turn between.
+        """
+        if isinstance(exc, OSError):
+            self._loop.call_soon(self._loop.call_soon, self._pass_on, exc)
+
+    def _pass_on(self, exc: OSError) -> None:
+        if not self._stopped:
             self._handler.path_failed(exc)
 
     def connection_lost(self, exc: Exception | None) -> None:

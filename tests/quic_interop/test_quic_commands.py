@@ -348,6 +348,8 @@ def test_memory_does_not_grow_with_the_file(site: Site, size: int) -> None:
         peaks[name] = (result.peak_kilobytes, server.result.peak_kilobytes)
 
     assert subprocess.run(["cmp", site.www / "large", site.downloads / "large"], check=False).returncode == 0
+    if not any(peaks["small"]):
+        pytest.skip("this system does not say how much memory a process had")
     for small, large in zip(peaks["small"], peaks["large"], strict=True):
         assert large - small < 6 * KB
         assert large < 200 * KB
