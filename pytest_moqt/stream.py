@@ -89,6 +89,8 @@ class TapStream:
         self._lock = threading.RLock()
         self._busy = False
         self._deferred: list[Callable[[], None]] = []
+        self._broken_at: list[Point] | None = None
+        "What had no verdict when the document was broken off."
 
     @property
     def unfinished(self) -> list[Point]:
@@ -174,18 +176,23 @@ class TapStream:
 
         A reader that only counts lines, and ignores the bail-out, then does not take the rest for good.
         """
-        self._fail(values, every=False)
+        if not self._points and not self._head_written:
+            self.plan([(COLLECTION, COLLECTION)])
+        if self._broken_at is None:
+            # A signal in the middle of this calls it again: one point fails, and not one for each signal.
+            self._broken_at = self.unfinished[:1]
+        self._fail(values, self._broken_at)
         self.bail_out(reason)
 
     def give_up(self, values: Mapping[str, Any]) -> None:
         """End with every point that has no verdict failed, for the reason in `values`."""
-        self._fail(values, every=True)
-        self.end()
-
-    def _fail(self, values: Mapping[str, Any], *, every: bool) -> None:
         if not self._points and not self._head_written:
             self.plan([(COLLECTION, COLLECTION)])
-        for point in self.unfinished if every else self.unfinished[:1]:
+        self._fail(values, self.unfinished)
+        self.end()
+
+    def _fail(self, values: Mapping[str, Any], points: Sequence[Point]) -> None:
+        for point in points:
             block = tap.yaml_block({"duration_ms": point.duration_ms, **values})
             point.text = tap.point(False, point.number, point.name) + block
 

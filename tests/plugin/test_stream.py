@@ -240,3 +240,24 @@ except OSError:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
 
     assert (done.returncode, done.stdout) == (0, b"there and gone")
+
+
+def test_a_break_within_a_break_fails_one_point(
+    pipe: Pipe, stream: TapStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second signal may come while the first is dealt with: no further case fails for it."""
+    bail_out = stream.bail_out
+    nested: list[str] = []
+
+    def interrupted(reason: str) -> None:
+        if not nested:
+            nested.append(reason)
+            stream.break_off("second", {"message": "second"})
+        bail_out(reason)
+
+    monkeypatch.setattr(stream, "bail_out", interrupted)
+    stream.break_off("first", {"message": "first"})
+
+    text = pipe.read()
+    assert "not ok 1 - case-a" in text
+    assert "case-b" not in text
