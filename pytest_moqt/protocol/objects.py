@@ -249,6 +249,11 @@ class DataStreamDecoder:
             reader = Reader(b"".join(self._chunks), self.draft.integers)
             try:
                 self._take(reader, items)
+            except RemoteProtocolError as error:
+                # Said of what is pending; a reader of the error counts from the stream's first byte.
+                if error.offset is not None:
+                    error.offset += self.consumed
+                raise
             finally:
                 # After an error too: what it is about is then what is pending, however it was cut.
                 self.consumed += reader.offset
@@ -289,7 +294,7 @@ class DataStreamDecoder:
                 reader.rest()
 
     def _pull_header(self, reader: Reader) -> StreamHeader:
-        start = self.consumed + reader.offset
+        start = reader.offset
         number = reader.vint()
         if is_subgroup_type(number, self.draft):
             self.header = pull_subgroup_header(reader, number)
@@ -310,12 +315,7 @@ class DataStreamDecoder:
         limit = min(self.max_object_size, MAX_PROPERTIES_SIZE)
         self._await(reader, reader.vint(), limit, "a properties block")
         reader.offset = start
-        try:
-            return PROPERTIES.pull(reader, self.draft)
-        except RemoteProtocolError as error:
-            if error.offset is not None:
-                error.offset += self.consumed
-            raise
+        return PROPERTIES.pull(reader, self.draft)
 
     def _await(self, reader: Reader, length: int, limit: int, what: str) -> None:
         """Go on only when that many bytes are there; what is long is then read once, not with each packet."""
@@ -330,7 +330,7 @@ class DataStreamDecoder:
         return reader.take(length)
 
     def _pull_subgroup_object(self, reader: Reader, header: SubgroupHeader) -> StreamObject:
-        start = self.consumed + reader.offset
+        start = reader.offset
         delta = reader.vint()
         number = delta if self._object is None else self._object + delta + 1
         if number > _MAX_ID:
@@ -345,7 +345,7 @@ class DataStreamDecoder:
         return item
 
     def _pull_status(self, reader: Reader, properties: Properties) -> int:
-        start = self.consumed + reader.offset
+        start = reader.offset
         status = reader.vint()
         _check_status(status, self.draft, start)
         if properties and status not in self.draft.statuses_with_properties:
@@ -355,7 +355,7 @@ class DataStreamDecoder:
     def _pull_fetch_item(self, reader: Reader) -> FetchObject | FetchRangeEnd:
         if self.draft.fetch_coding is FetchCoding.EXPLICIT:
             return self._pull_explicit(reader)
-        start = self.consumed + reader.offset
+        start = reader.offset
         with_status = self.draft.fetch_coding is FetchCoding.FLAGS_WITH_STATUS
         flags = reader.u8() if with_status else reader.vint()
         if flags in self.draft.fetch_ranges:
