@@ -87,6 +87,10 @@ class Draft(Record):
     "One session may subscribe to a track more than once (`subscriptions`, 19 on)."
     past_filters_refused: bool
     "A filter that ends before the largest object is INVALID_RANGE (up to 19); later it is a valid one."
+    joining_by_filter: bool
+    "A joining FETCH needs a subscription with the filter Largest Object (up to 16), later Forward State 1."
+    joining_misuse_closes: bool
+    "A joining FETCH without that ends the session (up to 17), later it is INVALID_RANGE."
     answer_opens_namespaces: bool
     "NAMESPACE and its like before the answer to their request end the session (17 on)."
     tracks_redirect_to_namespace: bool
@@ -143,6 +147,8 @@ _14 = Draft(
     reserved_namespaces=False,
     repeated_subscriptions=False,
     past_filters_refused=True,
+    joining_by_filter=True,
+    joining_misuse_closes=True,
     answer_opens_namespaces=False,
     tracks_redirect_to_namespace=False,
     request_update_limit=False,
@@ -189,6 +195,7 @@ _17 = _after(
     replies_carry_request_id=False,
     request_id_credit=False,
     min_namespace_fields=0,
+    joining_by_filter=False,
     answer_opens_namespaces=True,
 )
 _18 = _after(
@@ -196,6 +203,7 @@ _18 = _after(
     integers=VI64,
     subgroup_flags=0x6F,
     fetch_coding=FetchCoding.FLAGS_DELTA,
+    joining_misuse_closes=False,
     padding=True,
     goaway_on_requests=True,
     reserved_namespaces=True,

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_moqt.protocol.messages import PublishDone, RequestError, RequestOk, Subscribe, SubscribeOk
+from pytest_moqt.protocol.messages import (
+    Fetch,
+    FetchOk,
+    PublishDone,
+    RequestError,
+    RequestOk,
+    RequestUpdate,
+    Subscribe,
+    SubscribeOk,
+)
 from pytest_moqt.protocol.parameters import Parameter
 from pytest_moqt.protocol.registries import RequestErrorCode
 from pytest_moqt.relay import limits
@@ -17,11 +26,14 @@ if TYPE_CHECKING:
     from aioquic.tls import SessionTicket
 
     from pytest_moqt.protocol.framing import Frame
-    from pytest_moqt.protocol.objects import StreamObject, SubgroupHeader
+    from pytest_moqt.protocol.objects import FetchObject, FetchRangeEnd, StreamObject, SubgroupHeader
+    from pytest_moqt.protocol.registries import StreamError
+    from pytest_moqt.protocol.values import GroupOrder, Location
     from pytest_moqt.relay.certificates import Identity
     from pytest_moqt.relay.connection import Answer
     from pytest_moqt.relay.exchange import Exchange
     from pytest_moqt.relay.internals import ServerConnection
+    from pytest_moqt.relay.ranges import Range
     from pytest_moqt.relay.session import Session
 
 
@@ -132,6 +144,83 @@ class Behaviour:
     def refused(self, exchange: Exchange, error: RequestError) -> None:
         """Answer SUBSCRIBE when all publishers have refused."""
         exchange.reply(error)
+
+    def selected(self, exchange: Exchange, part: Range) -> Range:  # noqa: ARG002 - whoever asks
+        """The part of a track that a subscription gets, as its filter has it."""
+        return part
+
+    def updated(self, exchange: Exchange, ok: RequestOk) -> None:
+        """Answer REQUEST_UPDATE of a subscription, where the draft answers it."""
+        exchange.send(ok, answering=RequestUpdate)
+
+    # ---- the status of a track ----
+
+    def track_status(self, exchange: Exchange, ok: RequestOk) -> None:
+        """Answer TRACK_STATUS with what is known."""
+        exchange.reply(ok)
+
+    def track_status_refused(self, exchange: Exchange, error: RequestError) -> None:
+        """Answer TRACK_STATUS of which nobody knows anything."""
+        exchange.reply(error)
+
+    # ---- past objects ----
+
+    def keeps(self, item: StreamObject) -> bool:  # noqa: ARG002 - all
+        """Whether an object that passes through is kept."""
+        return True
+
+    def fetch_order(self, exchange: Exchange, order: GroupOrder) -> GroupOrder:  # noqa: ARG002 - whoever asks
+        """In which order groups are fetched; `order` is what was asked for."""
+        return order
+
+    def fetch_range(
+        self,
+        exchange: Exchange,  # noqa: ARG002 - whoever asks
+        start: Location,
+        last: Location,
+    ) -> tuple[Location, Location]:
+        """From where to where a fetch is served; both places are included, and were asked for."""
+        return start, last
+
+    def joins(self, exchange: Exchange, largest: Location) -> Location:  # noqa: ARG002 - whoever asks
+        """The last place that a joining fetch brings: the subscription brings what follows it."""
+        return largest
+
+    def fetched(self, exchange: Exchange, ok: FetchOk) -> None:
+        """Answer FETCH; its stream follows."""
+        exchange.reply(ok)
+
+    def fetch_refused(self, exchange: Exchange, error: RequestError) -> None:
+        """Answer FETCH that cannot be served."""
+        exchange.reply(error)
+
+    def ask_fetch(self, fetch: Fetch) -> Fetch | None:
+        """The FETCH that a publisher gets for what is not kept; None: it gets none."""
+        return fetch
+
+    def fetch_request_id(self, request_id: int) -> int:
+        """What the header of a fetch stream names."""
+        return request_id
+
+    def fetch_object(self, item: FetchObject) -> FetchObject | None:
+        """What is sent of an object that was fetched; None: nothing."""
+        return item
+
+    def fetch_gap(self, end: FetchRangeEnd) -> FetchRangeEnd | None:
+        """How a range is marked of which there are no objects in a fetch stream; None: it is not."""
+        return end
+
+    def fetch_end(self, error: StreamError | None) -> StreamError | None:
+        """How a fetch stream ends: with a reset for a reason, or, None, with a FIN: it is complete."""
+        return error
+
+    def fetch_cancelled(self, exchange: Exchange) -> bool:  # noqa: ARG002 - whoever asked
+        """Whether the stream of a fetch that the client cancelled is reset."""
+        return True
+
+    def fills(self, exchange: Exchange) -> bool:  # noqa: ARG002 - whoever asks
+        """Whether a fill that was asked for is served."""
+        return True
 
     # ---- objects ----
 

@@ -16,5 +16,8 @@ class Timer(Protocol):
 class Clock(Protocol):
     """What of an event loop the relay uses."""
 
+    def time(self) -> float:
+        """Seconds since some moment."""
+
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
         """Call back in `delay` seconds."""

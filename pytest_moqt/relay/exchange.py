@@ -133,6 +133,8 @@ class Exchange:
                 self.send(m.Unsubscribe())
             case m.Publish() if not self.ours:
                 self.send(m.Unsubscribe())
+            case m.Fetch() if self.ours:
+                self.send(m.FetchCancel())
             case m.PublishNamespace() if self.ours:
                 self.send(m.PublishNamespaceDone(self.request.track_namespace))
             case m.PublishNamespace():

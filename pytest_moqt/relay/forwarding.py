@@ -9,6 +9,9 @@ Rules:
 - A stream in is a stream out per subscriber, under that subscription's alias and in that session's
   draft; objects are passed on whole. FIN and reset go the same way; a subscriber that is slow, or stops
   a stream, affects nobody else.
+- What passes through is kept (`cache`), for FETCH and fills (`fetching`).
+- A subscription is not ended when its range is: SUBSCRIPTION_ENDED is no duty in any draft, and objects of
+  the last group may still be on their way.
 - PUBLISH_DONE downstream follows when the streams it counts upstream have come and ended.
 """
 
@@ -23,7 +26,6 @@ from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import LocalProtocolError, ProtocolViolation
 from pytest_moqt.protocol.objects import (
-    FetchEncoder,
     ObjectDatagram,
     StreamObject,
     SubgroupEncoder,
@@ -32,12 +34,21 @@ from pytest_moqt.protocol.objects import (
 )
 from pytest_moqt.protocol.parameters import Parameter, Parameters, Properties, Property
 from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode, StreamError
-from pytest_moqt.protocol.values import Filter, FilterType, KeyValues, Location, TrackNamespace
+from pytest_moqt.protocol.values import (
+    Filter,
+    FilterType,
+    GroupOrder,
+    KeyValues,
+    Location,
+    TrackNamespace,
+)
 from pytest_moqt.relay import limits
 from pytest_moqt.relay.behaviour import Behaviour
+from pytest_moqt.relay.cache import Cache, TrackCache
 from pytest_moqt.relay.clock import Clock, Timer
 from pytest_moqt.relay.exchange import Exchange
-from pytest_moqt.relay.ranges import Range, following, has_fill, is_past, selected
+from pytest_moqt.relay.fetching import Fetching, Fill, fill_course
+from pytest_moqt.relay.ranges import Range, following, is_backwards, is_past, selected
 from pytest_moqt.relay.session import Session
 
 FullTrackName = tuple[TrackNamespace, bytes]
@@ -58,6 +69,10 @@ class TrackOwner(Protocol):
 
     behaviour: Behaviour
     clock: Clock
+    cache: Cache
+
+    def publishers_of(self, namespace: TrackNamespace) -> list[Session]:
+        """The sessions that published a namespace or a prefix of it, longest prefix first."""
 
     def unused(self, track: Track) -> None:
         """A track has neither publishers nor subscribers."""
@@ -70,11 +85,19 @@ class Track:
         self.name = name
         self.owner = owner
         self.behaviour = owner.behaviour
+        self.clock = owner.clock
+        self.cache = TrackCache(owner.cache, owner.clock)
         self.upstreams: list[Upstream] = []
         self.downstreams: list[Downstream] = []
         self.largest: Location | None = None
         self.properties: Properties = KeyValues()
         self._seen: OrderedDict[Hashable, Upstream] = OrderedDict()
+        self._fetches: set[object] = set()
+
+    @property
+    def live(self) -> bool:
+        """Whether what is published comes to the relay now, so that it knows the largest object."""
+        return any(upstream.established and upstream.forward for upstream in self.upstreams)
 
     @property
     def established(self) -> bool:
@@ -119,6 +142,9 @@ class Track:
         """A publisher has accepted, or offered the track: tell the subscribers that wait."""
         upstream.established = True
         self.properties = properties
+        # A parameter up to draft 15, later a property.
+        duration = parameters.get(Parameter.MAX_CACHE_DURATION, properties.get(Property.MAX_CACHE_DURATION))
+        self.cache.duration = duration / 1000 if isinstance(duration, int) else None
         largest = parameters.get(Parameter.LARGEST_OBJECT)
         if largest is not None:
             self.note(largest)
@@ -175,6 +201,12 @@ class Track:
         if self.largest is None or location > self.largest:
             self.largest = location
 
+    def keep(self, group_id: int, subgroup_id: int | None, priority: int, item: StreamObject) -> None:
+        """An object passes through."""
+        if self.behaviour.keeps(item):
+            self.cache.add(group_id, subgroup_id, priority, item)
+            self.cache.trim(group_id)
+
     def claim(self, key: Hashable, upstream: Upstream) -> bool:
         """Whether objects of a subgroup, or a datagram, are this publisher's to bring."""
         holder = self._seen.setdefault(key, upstream)
@@ -188,8 +220,34 @@ class Track:
         priority = self.properties.get(Property.DEFAULT_PUBLISHER_PRIORITY, DEFAULT_PRIORITY)
         return priority if isinstance(priority, int) and priority < 256 else DEFAULT_PRIORITY
 
+    # what is past
+
+    def fetch_publishers(self) -> list[Session]:
+        """Who can be asked for what is past: who publishes the track, then who may have it."""
+        sessions = [upstream.session for upstream in self.upstreams if upstream.established]
+        sessions += self.behaviour.publishers(self.owner.publishers_of(self.name[0]))
+        return list(dict.fromkeys(sessions))
+
+    def fetch_begun(self, fetching: object) -> None:
+        """The track, with what is kept of it, is needed."""
+        self._fetches.add(fetching)
+
+    def fetch_over(self, fetching: object) -> None:
+        """It is needed no more, for this."""
+        self._fetches.discard(fetching)
+        self._tidy()
+
+    @property
+    def group_order(self) -> GroupOrder:
+        """The publisher's."""
+        descending = self.properties.get(Property.DEFAULT_PUBLISHER_GROUP_ORDER) == GroupOrder.DESCENDING
+        return GroupOrder.DESCENDING if descending else GroupOrder.ASCENDING
+
     def _tidy(self) -> None:
-        if not self.upstreams and not self.downstreams:
+        # What is kept goes with the last who publishes, wants or fetches the track: who publishes one of
+        # its name later need not mean the same.
+        if not self.upstreams and not self.downstreams and not self._fetches:
+            self.cache.clear()
             self.owner.unused(self)
 
 
@@ -259,8 +317,8 @@ class Upstream:
             self.track.refused_by(self, reply)
 
     def received(self, message: m.Message) -> None:
-        """Take PUBLISH_DONE, PUBLISH_STATE_NOTIFY or REQUEST_UPDATE."""
-        if isinstance(message, m.PublishStateNotify):
+        """Take PUBLISH_DONE, PUBLISH_STATE_NOTIFY, REQUEST_UPDATE or the answer to an update of ours."""
+        if isinstance(message, m.PublishStateNotify | m.RequestOk):
             largest = message.parameters.get(Parameter.LARGEST_OBJECT)
             if largest is not None:
                 self.track.note(largest)
@@ -297,9 +355,19 @@ class Upstream:
     def datagram(self, item: ObjectDatagram) -> None:
         """Pass on an object in a datagram."""
         location = Location(item.group_id, item.object_id)
-        self.track.note(location)
+        if not item.status:
+            self.track.note(location)
         if not self.track.claim(("datagram", location), self):
             return
+        priority = item.publisher_priority
+        self.track.keep(
+            item.group_id,
+            None,
+            self.track.default_priority if priority is None else priority,
+            StreamObject(item.object_id, item.payload, item.status or 0, item.properties),
+        )
+        if item.end_of_group:
+            self.track.cache.end_group(item.group_id, item.object_id + 1)
         for downstream in self.track.downstreams:
             if downstream.takes(location):
                 downstream.send_datagram(item)
@@ -353,6 +421,12 @@ class Downstream:
         self._range = Range()
         self._opened = 0
         self._streams: set[OutgoingSubgroup] = set()
+        self._fills: set[Fill] = set()
+        self._joins: list[tuple[Fetching, m.JoiningFetch]] = []
+        self._joining: Location | None = None
+        "The Joining Location: the largest object told when objects began to be forwarded (`subscriptions`)."
+        self._ending: tuple[PublishDoneStatus | int, str] | None = None
+        "PUBLISH_DONE waits for the fills."
         self._timer: Timer | None = None
 
     # before it stands
@@ -367,17 +441,27 @@ class Downstream:
             return
         self._stop_timer()
         largest = self.track.largest
-        if self.session.draft.past_filters_refused and is_past(self._wanted, largest):
-            self.refuse(m.RequestError(RequestErrorCode.INVALID_RANGE, f"the largest object is {largest}"))
-            return
+        if self.session.draft.past_filters_refused:
+            if is_backwards(self._wanted):
+                self.refuse(m.RequestError(RequestErrorCode.INVALID_RANGE, "the range ends before it starts"))
+                return
+            if is_past(self._wanted, largest, ended=self.track.cache.group_has_ended):
+                error = m.RequestError(RequestErrorCode.INVALID_RANGE, f"the largest object is {largest}")
+                self.refuse(error)
+                return
         self.established = True
-        self._range = selected(self._wanted, largest)
+        self._select()
+        self._joining = largest
         ok = m.SubscribeOk(self.alias, self.track.parameters, self.track.properties)
         self.track.behaviour.subscribed(self.exchange, ok)
         self._fill(self.exchange.request_id, self._parameters)
+        joins, self._joins = self._joins, []
+        for fetching, wanted in joins:
+            self.join(fetching, wanted)
 
     def refuse(self, error: m.RequestError) -> None:
         """There will be no subscription."""
+        self._refuse_joins()
         self.track.remove_downstream(self)
         if self.exchange is not None:
             if not isinstance(error.code, RequestErrorCode):
@@ -387,6 +471,7 @@ class Downstream:
     def _rendezvous_over(self) -> None:
         self._timer = None
         if not self.track.upstreams and self.exchange is not None:
+            self._refuse_joins()
             self.track.remove_downstream(self)
             self.track.behaviour.rendezvous_over(self.exchange)
 
@@ -395,7 +480,44 @@ class Downstream:
     def offered(self) -> None:
         """The relay has sent PUBLISH: objects may follow at once."""
         self.established = True
-        self._range = selected(self._wanted, self.track.largest)
+        self._select()
+        self._joining = self.track.largest
+
+    def join(self, fetching: Fetching, wanted: m.JoiningFetch) -> None:
+        """Fetch what precedes this subscription (`joining-fetches`).
+
+        Raises:
+            ProtocolViolation: The draft does not allow it for a subscription such as this.
+        """
+        if not self.established:
+            # "the Publisher receiving the Joining Fetch buffers [it] until ... the Subscription is
+            # established" (17 on); before, requests come in order and it may as well wait.
+            self._joins.append((fetching, wanted))
+            return
+        if not self._may_be_joined():
+            if self.session.draft.joining_misuse_closes:
+                raise ProtocolViolation("a joining FETCH of a subscription that may not be joined")
+            fetching.refuse(m.RequestError(RequestErrorCode.INVALID_RANGE, "the subscription is paused"))
+            return
+        if self._joining is None:
+            error = m.RequestError(RequestErrorCode.INVALID_RANGE, "nothing was published yet")
+            fetching.refuse(error)
+            return
+        largest = self.track.behaviour.joins(fetching.exchange, self._joining)
+        group = max(0, largest.group - wanted.joining_start) if wanted.relative else wanted.joining_start
+        end = Location(largest.group, largest.object + 1)
+        fetching.begin(m.StandaloneFetch(*self.track.name, Location(group, 0), end), largest)
+
+    def _may_be_joined(self) -> bool:
+        if self.session.draft.joining_by_filter:
+            return self._wanted is not None and self._wanted.type is FilterType.LARGEST_OBJECT
+        return self.forward
+
+    def _refuse_joins(self) -> None:
+        joins, self._joins = self._joins, []
+        for fetching, _ in joins:
+            code = RequestErrorCode.INVALID_JOINING_REQUEST_ID
+            fetching.refuse(m.RequestError(code, "there is no such subscription"))
 
     def takes(self, location: Location) -> bool:
         """Whether the object there is to be sent."""
@@ -444,9 +566,12 @@ class Downstream:
             self.session.transport.send_datagram(data)
 
     def end(self, status: PublishDoneStatus | int, reason: str) -> None:
-        """The track has no publisher any more: say PUBLISH_DONE."""
+        """The track has no publisher any more: say PUBLISH_DONE, when all streams have ended."""
         for stream in list(self._streams):
             stream.end(StreamError.CANCELLED)
+        if self._fills:
+            self._ending = (status, reason)
+            return
         self.track.remove_downstream(self)
         exchange = self.exchange
         if exchange is None:
@@ -461,8 +586,25 @@ class Downstream:
     def release(self) -> None:
         """Reset the streams that are open."""
         self._stop_timer()
+        self._ending = None
         for stream in list(self._streams):
             stream.end(StreamError.CANCELLED)
+        for fill in list(self._fills):
+            fill.cancel()
+
+    # FillOwner
+
+    def fill_opened(self) -> None:
+        """It counts "any fill fetch streams" too (`message-publish-done`)."""
+        self._opened += 1
+
+    def fill_over(self, fill: Fill) -> None:
+        """A fill has ended: PUBLISH_DONE may have waited for it."""
+        self._fills.discard(fill)
+        self.track.fetch_over(fill)
+        if self._ending is not None and not self._fills:
+            ending, self._ending = self._ending, None
+            self.end(*ending)
 
     # Owner
 
@@ -483,30 +625,31 @@ class Downstream:
         if not self.session.answers_updates():
             self._check_narrower(message.parameters.get(Parameter.SUBSCRIPTION_FILTER))
         self._change(message.parameters)
-        accept_update(self.exchange, message, self.track.parameters)
+        if self.session.answers_updates():
+            ok = m.RequestOk(self.track.parameters, request_id=message.request_id)
+            self.track.behaviour.updated(self.exchange, ok)
         self._fill(message.request_id, message.parameters)
 
     def cancelled(self) -> None:
         """The client has unsubscribed."""
+        self._refuse_joins()
         self.track.remove_downstream(self)
 
     # private
 
     def _fill(self, request_id: int | None, parameters: Parameters) -> None:
-        """Fail a fill that was asked for: this relay keeps no past objects.
-
-        "it MUST open a fill fetch stream and reset it immediately after the FETCH_HEADER if necessary", but
-        none "while the subscription is paused" or "if the fill range is empty" (`fill-semantics`).
-        """
-        asked = parameters.get(Parameter.FILL_PARAMETERS)
-        if asked is None or request_id is None or not self.forward:
+        """Serve a fill that was asked for: none "while the subscription is paused" (`fill-semantics`)."""
+        inside: Parameters | None = parameters.get(Parameter.FILL_PARAMETERS)
+        if inside is None or request_id is None or not self.forward or self.exchange is None:
             return
-        if not has_fill(asked.get(Parameter.SUBSCRIPTION_FILTER, self._wanted), self.track.largest):
-            return
-        stream_id = self.session.open_data_stream(lambda: None)
-        if stream_id is not None:
-            self.session.send_objects(stream_id, FetchEncoder(self.session.draft).header(request_id))
-            self.session.end_data_stream(stream_id, StreamError.INTERNAL_ERROR)
+        order = self._parameters.get(Parameter.GROUP_ORDER, self.track.group_order)
+        course = fill_course(inside, self._wanted, order, self.track.largest)
+        if course is not None and self.track.behaviour.fills(self.exchange):
+            timeout = inside.get(Parameter.FILL_TIMEOUT)
+            fill = Fill(self.track, self.session, request_id, course, self, timeout)
+            self._fills.add(fill)
+            self.track.fetch_begun(fill)
+            fill.begin()
 
     def _check_narrower(self, wanted: Filter | None) -> None:
         """Draft 14: "The Start Location MUST NOT decrease and the End Group MUST NOT increase" (9.10)."""
@@ -519,11 +662,28 @@ class Downstream:
 
     def _change(self, parameters: Parameters) -> None:
         if Parameter.SUBSCRIPTION_FILTER in parameters:
-            self._wanted = parameters[Parameter.SUBSCRIPTION_FILTER]
-            self._range = selected(self._wanted, self.track.largest)
+            wanted = parameters[Parameter.SUBSCRIPTION_FILTER]
+            if self.session.answers_updates():
+                self._wanted = wanted
+                self._select()
+            else:
+                # Draft 14's update has a start and an end, and leaves the filter's type as it is.
+                self._range = selected(wanted, self.track.largest)
+        if Parameter.GROUP_ORDER in parameters:
+            order = parameters[Parameter.GROUP_ORDER]
+            self._parameters = KeyValues({**self._parameters, Parameter.GROUP_ORDER: order})
         if Parameter.FORWARD in parameters:
-            self.forward = bool(parameters[Parameter.FORWARD])
+            forward = bool(parameters[Parameter.FORWARD])
+            if forward and not self.forward and self.session.answers_updates():
+                self._joining = self.track.largest
+            self.forward = forward
             self.track.forward_changed()
+
+    def _select(self) -> None:
+        part = selected(self._wanted, self.track.largest)
+        if self.exchange is not None:
+            part = self.track.behaviour.selected(self.exchange, part)
+        self._range = part
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -605,19 +765,28 @@ class SubgroupForwarder:
         self._streams: dict[Downstream, OutgoingSubgroup | None] = {}
         self._copy = False
         self._ended = False
+        self._last: int | None = None
+        priority = header.publisher_priority
+        self._priority = self._track.default_priority if priority is None else priority
 
     def object(self, item: StreamObject) -> None:
         """Pass on the next object."""
         location = Location(self._header.group_id, item.object_id)
-        self._track.note(location)
+        if not item.status:
+            # A status stands where there is no object, and none is the largest (`object-status`).
+            self._track.note(location)
         is_first = self._first is None
         if self._first is None:
             self._first = item.object_id
             if self._subgroup is None:
                 self._subgroup = item.object_id
             self._copy = not self._track.claim((self._header.group_id, self._subgroup), self._upstream)
+        if self._copy:
+            return
+        self._last = item.object_id
+        self._track.keep(self._header.group_id, self._subgroup, self._priority, item)
         passed = self._track.behaviour.forward_object(item)
-        if self._copy or passed is None:
+        if passed is None:
             return
         for downstream in list(self._track.downstreams):
             stream = self._streams.get(downstream)
@@ -642,6 +811,8 @@ class SubgroupForwarder:
             for downstream in self._track.downstreams:
                 if downstream.takes(Location(self._header.group_id, 0)):
                     self._streams[downstream] = downstream.open(self._header)
+        if self._header.end_of_group and self._last is not None:
+            self._track.cache.end_group(self._header.group_id, self._last + 1)
         self._end(None)
 
     def abandon(self, error: StreamError) -> None:

@@ -32,6 +32,20 @@ FORWARDED_STREAMS = 1024
 "Forwarded streams that one subscriber has open at a time; objects of further ones are dropped."
 REMEMBERED = 1024
 "Subgroups or datagrams of one track that are remembered to tell a second publisher's copies."
+CACHE_BYTES = 64 * 1024 * 1024
+"What is kept of all tracks, as `cache` counts it; the oldest groups go first."
+CACHE_TRACK_BYTES = 32 * 1024 * 1024
+"The same of one track: two objects of the greatest size."
+CACHE_OVERHEAD = 256
+"What an object, or a group, is counted with beside its bytes."
+FETCH_BACKLOG = 1024 * 1024
+"Bytes of a fetch that a subscriber has not acknowledged; above, the relay waits before it sends more."
+FETCH_PAUSE_SECONDS = 0.01
+"How often it looks then: what is acknowledged is no event of the transport."
+EARLY_FETCH_BYTES = 4 * 1024 * 1024
+"Bytes of a fetch of the relay's own that are held until FETCH_OK says where it ends."
+FETCH_SECONDS = 10.0
+"The longest that a fetch waits for publishers, in all (`fill-timeout`)."
 DATAGRAMS_QUEUED = 1024
 "Datagrams that wait for one client's congestion window; more are dropped, as a network would."
 CONNECT_BYTES = 64 * 1024

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pytest_moqt.protocol.record import Record
 from pytest_moqt.protocol.values import Filter, FilterType, Location
 
@@ -49,16 +51,26 @@ def following(largest: Location | None) -> Location:
     return Location(0, 0) if largest is None else Location(largest.group, largest.object + 1)
 
 
-def is_past(wanted: Filter | None, largest: Location | None) -> bool:
-    """Whether all that a filter selects lies in groups before the largest object's."""
+def is_past(
+    wanted: Filter | None,
+    largest: Location | None,
+    *,
+    ended: Callable[[int], bool] = lambda group: False,  # noqa: ARG005 - nothing is known
+) -> bool:
+    """Whether all groups that a filter selects were published.
+
+    Args:
+        wanted: The filter.
+        largest: The track's largest object; None: there is none yet.
+        ended: Whether a group is known to have no further objects.
+    """
     if wanted is None or largest is None or wanted.end_group is None:
         return False
-    return wanted.end_group < largest.group
+    return wanted.end_group < largest.group or (wanted.end_group == largest.group and ended(largest.group))
 
 
-def has_fill(wanted: Filter | None, largest: Location | None) -> bool:
-    """Whether a fill of that range has anything to bring: it ends at the largest object (`fill`)."""
-    if largest is None:
+def is_backwards(wanted: Filter | None) -> bool:
+    """Whether a filter ends in a group before the one it starts in, as drafts up to 16 can write it."""
+    if wanted is None or wanted.end_group is None or wanted.start is None:
         return False
-    part = selected(wanted, largest)
-    return part.start <= (largest if part.last is None else min(part.last, largest))
+    return wanted.end_group < wanted.start.group

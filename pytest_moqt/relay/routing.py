@@ -7,8 +7,8 @@ Rules (`relays-moq`, "Publisher Interactions" and "Subscriber Interactions"):
 - SUBSCRIBE for what nobody publishes is refused at once, or held if RENDEZVOUS_TIMEOUT says so.
 - PUBLISH_NAMESPACE is passed on to SUBSCRIBE_NAMESPACE, as NAMESPACE or, in draft 14, as itself.
   PUBLISH is passed on to those who want tracks: SUBSCRIBE_TRACKS, before draft 18 SUBSCRIBE_NAMESPACE.
-- Nothing is cached. FETCH is refused with NOT_SUPPORTED, a fill is opened and reset; TRACK_STATUS is answered
-  for tracks that the relay has a subscription to, others do not exist.
+- TRACK_STATUS is answered from what is known of tracks that the relay has a subscription to; for others a
+  publisher is asked, as it is for FETCH of what is not kept.
 - Authorization tokens are not judged: who reaches a relay for tests may use it.
 """
 
@@ -22,8 +22,10 @@ from pytest_moqt.protocol.parameters import Parameter
 from pytest_moqt.protocol.registries import REQUEST_ERRORS, RequestErrorCode
 from pytest_moqt.protocol.values import KeyValues, TrackNamespace
 from pytest_moqt.relay.behaviour import Behaviour
+from pytest_moqt.relay.cache import Cache
 from pytest_moqt.relay.clock import Clock
 from pytest_moqt.relay.exchange import Exchange, Owner
+from pytest_moqt.relay.fetching import Fetching
 from pytest_moqt.relay.forwarding import (
     Downstream,
     FullTrackName,
@@ -31,6 +33,7 @@ from pytest_moqt.relay.forwarding import (
     Upstream,
     accept_update,
 )
+from pytest_moqt.relay.inquiring import StatusInquiry
 from pytest_moqt.relay.session import Session
 
 
@@ -45,6 +48,7 @@ class Router:
     def __init__(self, clock: Clock, behaviour: Behaviour) -> None:
         self.clock = clock
         self.behaviour = behaviour
+        self.cache = Cache()
         self.sessions: set[Session] = set()
         self.announcements: list[Announcement] = []
         self.interests: list[Interest] = []
@@ -69,10 +73,10 @@ class Router:
                 return self._add_interest(tracks_only, request.parameters.get(Parameter.FORWARD, 1))
             case m.TrackStatus() as request:
                 return self._track_status(exchange, request)
+            case m.Fetch() as request:
+                return self._fetch(exchange, request)
             case _:
-                exchange.reply(
-                    m.RequestError(RequestErrorCode.NOT_SUPPORTED, "this relay keeps no past objects")
-                )
+                exchange.reply(m.RequestError(RequestErrorCode.NOT_SUPPORTED, "that is no request"))
                 return Nobody()
 
     def opened(self, session: Session) -> None:
@@ -236,14 +240,43 @@ class Router:
         return upstream
 
     def _track_status(self, exchange: Exchange, request: m.TrackStatus) -> Owner:
-        track = self.tracks.get((request.track_namespace, request.track_name))
-        if track is None or not track.established:
-            reason = "the relay has no subscription to this track"
-            exchange.reply(m.RequestError(RequestErrorCode.DOES_NOT_EXIST, reason))
-            return Nobody()
-        exchange.reply(m.RequestOk(track.parameters, track.properties))
-        exchange.finish()
-        return Nobody()
+        if self._is_reserved(exchange.session, request.track_namespace):
+            return self._reserved(exchange)
+        inquiry = StatusInquiry(self.track((request.track_namespace, request.track_name)), exchange)
+        exchange.owner = inquiry
+        inquiry.begin()
+        return inquiry
+
+    def _fetch(self, exchange: Exchange, request: m.Fetch) -> Owner:
+        wanted = request.range
+        if isinstance(wanted, m.JoiningFetch):
+            joined = self._subscription(exchange.session, wanted.joining_request_id)
+            if joined is None:
+                code = RequestErrorCode.INVALID_JOINING_REQUEST_ID
+                error = m.RequestError(code, "there is no such subscription")
+                self.behaviour.fetch_refused(exchange, error)
+                return Nobody()
+            exchange.owner = joining = Fetching(joined.track, exchange)
+            joined.join(joining, wanted)
+            return joining
+        if self._is_reserved(exchange.session, wanted.track_namespace):
+            return self._reserved(exchange)
+        track = self.track((wanted.track_namespace, wanted.track_name))
+        exchange.owner = fetching = Fetching(track, exchange)
+        if track.established or track.fetch_publishers():
+            fetching.begin(wanted)
+        else:
+            fetching.refuse(m.RequestError(RequestErrorCode.DOES_NOT_EXIST, "nobody publishes this track"))
+        return fetching
+
+    def _subscription(self, session: Session, request_id: int) -> Downstream | None:
+        """A session's subscription, by the id of the request that it began with."""
+        for track in self.tracks.values():
+            for downstream in track.downstreams:
+                exchange = downstream.exchange
+                if downstream.session is session and exchange and exchange.request_id == request_id:
+                    return downstream
+        return None
 
     def _duplicate(self, exchange: Exchange, *, ours: bool) -> Owner:
         """A second subscription to a track in one session, in the same role."""

@@ -66,6 +66,7 @@ from pytest_moqt.relay.exchange import Exchange, Owner
 from pytest_moqt.relay.streams import (
     ControlStream,
     DataStream,
+    FetchSink,
     Ignored,
     IncomingStream,
     RequestStream,
@@ -364,6 +365,12 @@ class Session:
     def sink_of(self, alias: int) -> TrackSink | None:
         """The track of an alias."""
         return self._sinks.get(alias)
+
+    def fetch_sink(self, request_id: int) -> FetchSink | None:
+        """Who takes the stream that answers a FETCH of ours."""
+        exchange = self._ours.get(request_id)
+        owner = None if exchange is None or exchange.over else exchange.owner
+        return owner if isinstance(owner, FetchSink) else None
 
     def open_data_stream(self, on_stop: Callable[[], None]) -> int | None:
         """Open a stream for objects; `on_stop` is called when the client stops it. None: too many are."""
@@ -684,6 +691,8 @@ class Session:
             self._check_answers(layout, m.RequestUpdate)
             check_answer(reply, m.RequestUpdate, updated.request, self.draft, Sender.CLIENT)
             updated.updates -= 1
+            if updated.owner is not None and not updated.over:
+                updated.owner.received(reply)
             return
         exchange = self._ours.get(number) if number is not None else None
         if exchange is None:
@@ -814,6 +823,8 @@ class Session:
                 self._check_answers(layout, m.RequestUpdate)
                 check_answer(message, m.RequestUpdate, exchange.request, self.draft, Sender.CLIENT)
                 exchange.updates -= 1
+                if exchange.owner is not None:
+                    exchange.owner.received(message)
             case m.PublishDone() if isinstance(exchange.request, m.Subscribe if exchange.ours else m.Publish):
                 self._publish_done(exchange, message)
             case m.PublishStateNotify() if isinstance(

@@ -6,12 +6,15 @@ A stream begins as `Unrecognised`, until its first bytes and the state of the se
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pytest_moqt.protocol.errors import ProtocolViolation
 from pytest_moqt.protocol.framing import FrameBuffer
 from pytest_moqt.protocol.objects import (
     DataStreamDecoder,
+    FetchHeader,
+    FetchObject,
+    FetchRangeEnd,
     ObjectDatagram,
     ObjectTooLarge,
     StreamItem,
@@ -50,6 +53,22 @@ class TrackSink(Protocol):
 
     def datagram(self, item: ObjectDatagram) -> None:
         """Take an object in a datagram."""
+
+
+@runtime_checkable
+class FetchSink(Protocol):
+    """Where the objects of a fetch of the relay's own go."""
+
+    descending: bool
+
+    def fetched(self, item: FetchObject | FetchRangeEnd) -> None:
+        """Take the next object or marker."""
+
+    def finish(self) -> None:
+        """The stream ended with a FIN."""
+
+    def abandon(self, error: StreamError) -> None:
+        """The stream was reset, or its session ended."""
 
 
 class IncomingStream:
@@ -158,9 +177,12 @@ class DataStream(IncomingStream):
 
     def __init__(self, session: Session, stream_id: int) -> None:
         super().__init__(session, stream_id)
-        self._decoder = DataStreamDecoder(session.draft, max_object_size=limits.OBJECT_BYTES)
+        self._decoder = DataStreamDecoder(
+            session.draft, max_object_size=limits.OBJECT_BYTES, descending=self._is_descending
+        )
         self._header: SubgroupHeader | None = None
         self._target: Subgroup | None = None
+        self._fetch: FetchSink | None = None
         self._held: list[StreamObject] = []
         self._held_bytes = 0
         self._finished = False
@@ -184,7 +206,9 @@ class DataStream(IncomingStream):
             self._finished = True
             if self._target is not None:
                 self._target.finish()
-        if fin and (self._target is not None or self._ignored):
+            if self._fetch is not None:
+                self._fetch.finish()
+        if fin and (self._target is not None or self._fetch is not None or self._ignored):
             self.session.stream_done(self.stream_id)
 
     def reset(self, code: int | None) -> None:
@@ -201,6 +225,8 @@ class DataStream(IncomingStream):
         self._ignored = True
         if self._target is not None and not self._finished:
             self._target.abandon(error)
+        if self._fetch is not None and not self._finished:
+            self._fetch.abandon(error)
 
     def resolve(self) -> None:
         """Look whether the track alias is known by now."""
@@ -224,15 +250,24 @@ class DataStream(IncomingStream):
             self.resolve()
             if self._target is None:
                 self._timer = self.session.hold_stream(self)
+        elif isinstance(item, FetchHeader):
+            self._fetch = self.session.fetch_sink(item.request_id)
+            self._ignored = self._fetch is None  # nobody asked for it, or wants it any more
+        elif isinstance(item, FetchObject | FetchRangeEnd):
+            if self._fetch is not None:
+                self._fetch.fetched(item)
         elif not isinstance(item, StreamObject):
-            # Padding, or a fetch stream that nobody asked for.
-            self._ignored = True
+            self._ignored = True  # padding
         elif self._target is not None:
             self._target.object(item)
         else:
             self._held.append(item)
             self._held_bytes += len(item.payload)
             self.session.hold(len(item.payload))
+
+    def _is_descending(self, request_id: int) -> bool:
+        sink = self.session.fetch_sink(request_id)
+        return sink is not None and sink.descending
 
     def give_up(self) -> None:
         """No track came for it."""
@@ -246,6 +281,8 @@ class DataStream(IncomingStream):
         self.session.transport.stop(self.stream_id, self.session.stream_code(StreamError.CANCELLED))
         if self._target is not None:
             self._target.abandon(StreamError.CANCELLED)
+        if self._fetch is not None:
+            self._fetch.abandon(StreamError.CANCELLED)
         if self._finished:
             self.session.stream_done(self.stream_id)
 

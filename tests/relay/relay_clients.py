@@ -17,6 +17,10 @@ from pytest_moqt.protocol.framing import Frame, FrameBuffer, decode, encode
 from pytest_moqt.protocol.layouts import Sender, layout_of_type
 from pytest_moqt.protocol.objects import (
     DataStreamDecoder,
+    FetchEncoder,
+    FetchHeader,
+    FetchObject,
+    FetchRangeEnd,
     ObjectDatagram,
     StreamItem,
     StreamObject,
@@ -25,7 +29,7 @@ from pytest_moqt.protocol.objects import (
     decode_datagram,
     encode_datagram,
 )
-from pytest_moqt.protocol.parameters import Options, SetupOption
+from pytest_moqt.protocol.parameters import Options, Parameter, SetupOption
 from pytest_moqt.protocol.registries import SessionError
 from pytest_moqt.protocol.transport import (
     DatagramData,
@@ -36,7 +40,7 @@ from pytest_moqt.protocol.transport import (
     is_unidirectional,
     opened_by_client,
 )
-from pytest_moqt.protocol.values import KeyValues
+from pytest_moqt.protocol.values import GroupOrder, KeyValues
 from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.routing import Router
 from pytest_moqt.relay.session import Session
@@ -50,6 +54,10 @@ class FakeClock:
     def __init__(self) -> None:
         self.now = 0.0
         self._calls: list[FakeTimer] = []
+
+    def time(self) -> float:
+        """How far it was moved."""
+        return self.now
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> FakeTimer:
         """Schedule a call."""
@@ -193,6 +201,11 @@ class Incoming:
         return [item for item in self.items if isinstance(item, StreamObject)]
 
     @property
+    def fetched(self) -> list[FetchObject | FetchRangeEnd]:
+        """Of a fetch stream: objects and markers."""
+        return [item for item in self.items if isinstance(item, FetchObject | FetchRangeEnd)]
+
+    @property
     def payloads(self) -> list[bytes]:
         """Of all objects."""
         return [item.payload for item in self.objects]
@@ -211,6 +224,31 @@ class Outgoing:
         """Send objects, and perhaps the end."""
         for item in items:
             self._client.deliver(self.stream_id, self._encoder.object(item))
+        if fin:
+            self._client.deliver(self.stream_id, b"", fin=True)
+        return self
+
+    def reset(self, code: int) -> None:
+        """Abandon it."""
+        self._client.session.handle(StreamReset(self.stream_id, code, code))
+
+
+class Fetched:
+    """A client's answer to a FETCH of the relay."""
+
+    def __init__(self, client: Client, asked: Asked) -> None:
+        order = asked.message.parameters.get(Parameter.GROUP_ORDER)
+        self._client = client
+        self._encoder = FetchEncoder(client.draft, descending=order == GroupOrder.DESCENDING)
+        self.stream_id = client.new_stream(unidirectional=True)
+        client.deliver(self.stream_id, self._encoder.header(asked.id))
+
+    def send(self, *items: FetchObject | FetchRangeEnd, fin: bool = False) -> Fetched:
+        """Send objects and markers, and perhaps the end."""
+        for item in items:
+            is_object = isinstance(item, FetchObject)
+            data = self._encoder.object(item) if is_object else self._encoder.range_end(item)
+            self._client.deliver(self.stream_id, data)
         if fin:
             self._client.deliver(self.stream_id, b"", fin=True)
         return self
@@ -241,6 +279,8 @@ class Client:
         self._frames: dict[int, FrameBuffer] = {}
         self._decoders: dict[int, DataStreamDecoder] = {}
         self._taken: list[m.Message] = []
+        self._falling: set[int] = set()
+        "The ids of fetches in descending order."
         self.control = self.new_stream(unidirectional=self.own_streams)
         self.session = Session(self.transport, draft, relay.router, relay.behaviour, relay.clock)
         self.session.start()
@@ -269,7 +309,9 @@ class Client:
             if stream is None:
                 stream = Incoming(stream_id)
                 self.streams.append(stream)
-                self._decoders[stream_id] = DataStreamDecoder(self.draft)
+                self._decoders[stream_id] = DataStreamDecoder(
+                    self.draft, descending=self._falling.__contains__
+                )
             stream.items += self._decoders[stream_id].feed(data, fin)
             stream.fin = fin
             return
@@ -321,6 +363,9 @@ class Client:
         frame = self.frame(message)
         layout = layout_of_type(self.draft, frame.type, Sender.CLIENT)
         assert layout is not None
+        if isinstance(message, m.Fetch):
+            order = message.parameters.get(Parameter.GROUP_ORDER)
+            self._falling |= {number} if order == GroupOrder.DESCENDING else set()
         own = self.own_streams or layout.own_stream
         asked = Asked(message, self.new_stream(unidirectional=False) if own else None)
         self.send_frame(frame, asked.stream_id)
@@ -389,6 +434,8 @@ class Client:
                 self.say(asked, m.PublishNamespaceDone(namespace))
             case m.SubscribeNamespace(track_namespace_prefix=prefix):
                 self.say(asked, m.UnsubscribeNamespace(prefix))
+            case m.Fetch():
+                self.say(asked, m.FetchCancel())
             case _:
                 raise AssertionError(f"cannot cancel {asked}")
 
@@ -397,6 +444,15 @@ class Client:
     def open_subgroup(self, header: SubgroupHeader) -> Outgoing:
         """Open a data stream."""
         return Outgoing(self, header)
+
+    def answer_fetch(self, asked: Asked) -> Fetched:
+        """Open the stream that answers a FETCH of the relay."""
+        return Fetched(self, asked)
+
+    @property
+    def fetches(self) -> list[Incoming]:
+        """The fetch streams of the relay, of fetches and of fills."""
+        return [stream for stream in self.streams if isinstance(stream.items[0], FetchHeader)]
 
     def stop(self, stream: Incoming, code: int = 1) -> None:
         """Stop a data stream of the relay."""

@@ -8,6 +8,7 @@ from relay_clients import Asked, Client, FakeRelay
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import DRAFTS, SUPPORTED
 from pytest_moqt.protocol.layouts import defines, reply_names
+from pytest_moqt.protocol.objects import StreamObject, SubgroupHeader
 from pytest_moqt.protocol.parameter_layouts import parameter_layout
 from pytest_moqt.protocol.parameters import Parameter
 from pytest_moqt.protocol.registries import (
@@ -812,7 +813,7 @@ def test_draft_14_does_not_let_subscriptions_widen(relay: FakeRelay, number: int
 
 
 def test_the_status_of_a_track_is_told_if_it_is_known(relay: FakeRelay, number: int) -> None:
-    """TRACK_STATUS tells the largest object of a subscribed track; others do not exist here."""
+    """TRACK_STATUS tells the largest object of a track the relay is subscribed to."""
     publisher, subscriber = relay.client(number), relay.client(number)
     largest = KeyValues({Parameter.LARGEST_OBJECT: Location(3, 1)})
     publisher.request(m.Publish(NAMESPACE, TRACK, 1, largest))
@@ -826,13 +827,62 @@ def test_the_status_of_a_track_is_told_if_it_is_known(relay: FakeRelay, number: 
     assert unknown.code == RequestErrorCode.DOES_NOT_EXIST
 
 
-def test_fetch_is_not_supported(relay: FakeRelay, number: int) -> None:
-    """The relay keeps no objects, and says so."""
-    wanted = m.StandaloneFetch(NAMESPACE, TRACK, Location(0, 0), Location(1, 0))
+def test_the_status_of_other_tracks_is_asked_for(relay: FakeRelay, number: int) -> None:
+    """'Relays without an Established subscription MAY forward TRACK_STATUS to one or more publishers'."""
+    publisher, subscriber = relay.client(number), relay.client(number)
+    announce(publisher)
+    asked = subscriber.request(m.TrackStatus(NAMESPACE, TRACK))
+    before = subscriber.about(asked)
 
-    answer = relay.client(number).ask(m.Fetch(wanted))
+    routed = publisher.expect(m.TrackStatus)
+    publisher.say(routed, m.RequestOk(KeyValues({Parameter.LARGEST_OBJECT: Location(3, 1)})))
 
-    assert answer.code == RequestErrorCode.NOT_SUPPORTED
+    assert before == []
+    (answer,) = subscriber.about(asked)
+    assert answer.parameters[Parameter.LARGEST_OBJECT] == Location(3, 1)
+    assert asked.stream_id is None or asked.stream_id in subscriber.fins
+    assert relay.router.tracks == {}
+
+
+def test_the_status_that_no_publisher_knows_is_an_error(relay: FakeRelay, number: int) -> None:
+    """All are asked, one after the other; the last refusal is passed on."""
+    publishers, subscriber = [relay.client(number) for _ in range(2)], relay.client(number)
+    for publisher in publishers:
+        announce(publisher)
+    asked = subscriber.request(m.TrackStatus(NAMESPACE, TRACK))
+
+    for publisher in publishers:
+        refusal = m.RequestError(RequestErrorCode.UNAUTHORIZED, "no")
+        publisher.say(publisher.expect(m.TrackStatus), refusal)
+
+    (answer,) = subscriber.about(asked)
+    assert answer.code == RequestErrorCode.UNAUTHORIZED
+
+
+def test_the_status_of_a_silent_publisher_is_not_waited_for_forever(relay: FakeRelay, number: int) -> None:
+    """TIMEOUT, as for SUBSCRIBE."""
+    publisher, subscriber = relay.client(number), relay.client(number)
+    announce(publisher)
+    asked = subscriber.request(m.TrackStatus(NAMESPACE, TRACK))
+
+    relay.clock.advance(limits.ANSWER_SECONDS)
+
+    (answer,) = subscriber.about(asked)
+    assert answer.code == RequestErrorCode.TIMEOUT
+    assert relay.router.tracks == {}
+
+
+def test_asking_for_a_status_is_no_subscription(relay: FakeRelay, number: int) -> None:
+    """'it does not create downstream subscription state or send any Objects'."""
+    publisher, subscriber = relay.client(number), relay.client(number)
+    publisher.request(m.Publish(NAMESPACE, TRACK, 1))
+    subscriber.request(m.TrackStatus(NAMESPACE, TRACK))
+    publisher.open_subgroup(SubgroupHeader(1, 0)).send(StreamObject(0, b"x"), fin=True)
+
+    answer = subscriber.ask(SUBSCRIBE)
+
+    assert isinstance(answer, m.SubscribeOk)
+    assert subscriber.streams == []
 
 
 @pytest.mark.parametrize("first", [b".", b".session"])
