@@ -50,6 +50,7 @@ from pytest_moqt.relay.exchange import Exchange
 from pytest_moqt.relay.fetching import Fetching, Fill, fill_course
 from pytest_moqt.relay.ranges import Range, following, is_backwards, is_past, selected
 from pytest_moqt.relay.session import Session
+from pytest_moqt.relay.timeouts import DeliveryWatch, Timeouts, timeouts
 
 FullTrackName = tuple[TrackNamespace, bytes]
 
@@ -91,6 +92,8 @@ class Track:
         self.downstreams: list[Downstream] = []
         self.largest: Location | None = None
         self.properties: Properties = KeyValues()
+        self.published_with: Parameters = KeyValues()
+        "What SUBSCRIBE_OK or PUBLISH said beside them."
         self._seen: OrderedDict[Hashable, Upstream] = OrderedDict()
         self._fetches: set[object] = set()
 
@@ -142,6 +145,7 @@ class Track:
         """A publisher has accepted, or offered the track: tell the subscribers that wait."""
         upstream.established = True
         self.properties = properties
+        self.published_with = parameters
         # A parameter up to draft 15, later a property.
         duration = parameters.get(Parameter.MAX_CACHE_DURATION, properties.get(Property.MAX_CACHE_DURATION))
         self.cache.duration = duration / 1000 if isinstance(duration, int) else None
@@ -191,6 +195,17 @@ class Track:
         """Pass on whether objects are wanted."""
         for upstream in self.upstreams:
             upstream.set_forward(self.wanted())
+
+    @property
+    def waking(self) -> bool:
+        """Whether a publisher was asked to forward objects again, and has not said yet that it does."""
+        return any(upstream.waking for upstream in self.upstreams)
+
+    def woken(self) -> None:
+        """A publisher has said so, or will not any more."""
+        if not self.waking:
+            for downstream in list(self.downstreams):
+                downstream.woken()
 
     def next_location(self) -> Location:
         """The first place behind the largest object."""
@@ -264,6 +279,9 @@ class Upstream:
         self.alias: int | None = None
         self.start = Location(0, 0)
         self.forward = True
+        self.waking = False
+        "FORWARD was set to 1, and that was not answered yet."
+        self._wake_timer: Timer | None = None
         self._streams: set[SubgroupForwarder] = set()
         self._received = 0
         self._done: m.PublishDone | None = None
@@ -287,6 +305,9 @@ class Upstream:
         self.exchange.update(
             KeyValues({Parameter.FORWARD: int(forward), **self._update_range(self.exchange.draft)})
         )
+        self.waking = forward and self.exchange.updates > 0
+        if self.waking and self._wake_timer is None:
+            self._wake_timer = self.track.owner.clock.call_later(limits.WAKE_SECONDS, self._woken)
 
     def _update_range(self, draft: Draft) -> dict[Parameter | int, object]:
         if draft.version_code is None:
@@ -301,6 +322,7 @@ class Upstream:
     def release(self) -> None:
         """Forget the alias; what still comes for it is nobody's."""
         self._stop_timer()
+        self._woken()
         if self.alias is not None:
             self.session.release_alias(self.alias, self)
 
@@ -322,8 +344,10 @@ class Upstream:
             largest = message.parameters.get(Parameter.LARGEST_OBJECT)
             if largest is not None:
                 self.track.note(largest)
-            return
-        if isinstance(message, m.PublishDone):
+        if isinstance(message, m.Reply):
+            if self.exchange is not None and not self.exchange.updates:
+                self._woken()
+        elif isinstance(message, m.PublishDone):
             self._done = message
             self._drain()
         elif isinstance(message, m.RequestUpdate) and self.exchange is not None:
@@ -392,6 +416,14 @@ class Upstream:
                 stream.abandon(StreamError.CANCELLED)
             self.track.ended_by(self, self._done.status, self._done.reason)
 
+    def _woken(self) -> None:
+        if self._wake_timer is not None:
+            self._wake_timer.cancel()
+            self._wake_timer = None
+        if self.waking:
+            self.waking = False
+            self.track.woken()
+
     def _unanswered(self) -> None:
         self._timer = None
         self.cancel()
@@ -424,7 +456,10 @@ class Downstream:
         self._fills: set[Fill] = set()
         self._joins: list[tuple[Fetching, m.JoiningFetch]] = []
         self._joining: Location | None = None
+        self._joining_moves = False
         "The Joining Location: the largest object told when objects began to be forwarded (`subscriptions`)."
+        self._unanswered: list[m.RequestUpdate] = []
+        "Updates whose answer waits until objects are forwarded to the relay again."
         self._ending: tuple[PublishDoneStatus | int, str] | None = None
         "PUBLISH_DONE waits for the fills."
         self._timer: Timer | None = None
@@ -455,9 +490,7 @@ class Downstream:
         ok = m.SubscribeOk(self.alias, self.track.parameters, self.track.properties)
         self.track.behaviour.subscribed(self.exchange, ok)
         self._fill(self.exchange.request_id, self._parameters)
-        joins, self._joins = self._joins, []
-        for fetching, wanted in joins:
-            self.join(fetching, wanted)
+        self._serve_joins()
 
     def refuse(self, error: m.RequestError) -> None:
         """There will be no subscription."""
@@ -489,9 +522,10 @@ class Downstream:
         Raises:
             ProtocolViolation: The draft does not allow it for a subscription such as this.
         """
-        if not self.established:
+        if not self.established or self._unanswered:
             # "the Publisher receiving the Joining Fetch buffers [it] until ... the Subscription is
-            # established" (17 on); before, requests come in order and it may as well wait.
+            # established", and "MUST process any pending REQUEST_UPDATE messages" (17 and 18 on); in older
+            # drafts it may as well wait.
             self._joins.append((fetching, wanted))
             return
         if not self._may_be_joined():
@@ -513,11 +547,22 @@ class Downstream:
             return self._wanted is not None and self._wanted.type is FilterType.LARGEST_OBJECT
         return self.forward
 
+    def _serve_joins(self) -> None:
+        if self.established:
+            joins, self._joins = self._joins, []
+            for fetching, wanted in joins:
+                self.join(fetching, wanted)
+
     def _refuse_joins(self) -> None:
         joins, self._joins = self._joins, []
         for fetching, _ in joins:
             code = RequestErrorCode.INVALID_JOINING_REQUEST_ID
             fetching.refuse(m.RequestError(code, "there is no such subscription"))
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long the client has to take what it is sent."""
+        return timeouts(self._parameters, self.track.published_with, self.track.properties)
 
     def takes(self, location: Location) -> bool:
         """Whether the object there is to be sent."""
@@ -612,6 +657,7 @@ class Downstream:
         """Take the client's answer to a PUBLISH of ours."""
         if isinstance(reply, m.RequestOk):
             self._change(reply.parameters)
+            self._joining_moves = False  # PUBLISH has said where objects begin
             if self.exchange is not None:
                 # Asked for with SUBSCRIBE_TRACKS; the PUBLISH stands for it (22 sections 3.6.2, 6.4.2.1).
                 self._fill(self.exchange.request_id, self._parameters)
@@ -624,11 +670,21 @@ class Downstream:
             return
         if not self.session.answers_updates():
             self._check_narrower(message.parameters.get(Parameter.SUBSCRIPTION_FILTER))
-        self._change(message.parameters)
-        if self.session.answers_updates():
-            ok = m.RequestOk(self.track.parameters, request_id=message.request_id)
-            self.track.behaviour.updated(self.exchange, ok)
-        self._fill(message.request_id, message.parameters)
+        resumed = self._change(message.parameters)
+        if self._unanswered or (resumed and self.established and self.track.waking):
+            # The largest object is told when the relay knows it again, as whoever joins there needs it.
+            self._unanswered.append(message)
+        else:
+            self._answer_update(message)
+
+    def woken(self) -> None:
+        """The relay gets objects again: answer what waited for that."""
+        updates, self._unanswered = self._unanswered, []
+        for update in updates:
+            if Parameter.SUBSCRIPTION_FILTER in update.parameters and self.session.answers_updates():
+                self._select()
+            self._answer_update(update)
+        self._serve_joins()
 
     def cancelled(self) -> None:
         """The client has unsubscribed."""
@@ -660,7 +716,23 @@ class Downstream:
         if wanted.start < self._range.start or widens:
             raise ProtocolViolation("SUBSCRIBE_UPDATE widens the subscription")
 
-    def _change(self, parameters: Parameters) -> None:
+    def _answer_update(self, update: m.RequestUpdate) -> None:
+        """Say what the largest object is, which may be where a joining FETCH ends, and fill."""
+        assert self.exchange is not None
+        if self.session.answers_updates():
+            if update.parameters.get(Parameter.FORWARD) and self._joining_moves:
+                self._joining, self._joining_moves = self.track.largest, False
+            ok = m.RequestOk(self.track.parameters, request_id=update.request_id)
+            self.track.behaviour.updated(self.exchange, ok)
+        self._fill(update.request_id, update.parameters)
+
+    def _change(self, parameters: Parameters) -> bool:
+        """Take new values.
+
+        Returns:
+            Whether objects are wanted that were not before.
+        """
+        resumed = False
         if Parameter.SUBSCRIPTION_FILTER in parameters:
             wanted = parameters[Parameter.SUBSCRIPTION_FILTER]
             if self.session.answers_updates():
@@ -669,15 +741,18 @@ class Downstream:
             else:
                 # Draft 14's update has a start and an end, and leaves the filter's type as it is.
                 self._range = selected(wanted, self.track.largest)
-        if Parameter.GROUP_ORDER in parameters:
-            order = parameters[Parameter.GROUP_ORDER]
-            self._parameters = KeyValues({**self._parameters, Parameter.GROUP_ORDER: order})
+        changed: dict[Parameter | int, object] = {
+            key: parameters[key] for key in _STICKY if key in parameters
+        }
+        unchanged = [pair for pair in self._parameters.pairs if pair[0] not in changed]
+        self._parameters = KeyValues([*unchanged, *changed.items()])
         if Parameter.FORWARD in parameters:
             forward = bool(parameters[Parameter.FORWARD])
-            if forward and not self.forward and self.session.answers_updates():
-                self._joining = self.track.largest
+            resumed = forward and not self.forward
+            self._joining_moves = self._joining_moves or resumed
             self.forward = forward
             self.track.forward_changed()
+        return resumed
 
     def _select(self) -> None:
         part = selected(self._wanted, self.track.largest)
@@ -690,6 +765,13 @@ class Downstream:
             self._timer.cancel()
             self._timer = None
 
+
+_STICKY = (
+    Parameter.GROUP_ORDER,
+    Parameter.OBJECT_DELIVERY_TIMEOUT,
+    Parameter.SUBGROUP_DELIVERY_TIMEOUT,
+)
+"What an update changes for streams that begin later."
 
 # Bits of stream and datagram types of which a draft's row says whether it has them (`Draft`).
 _DEFAULT_PRIORITY_FLAG = 0x20
@@ -705,6 +787,7 @@ class OutgoingSubgroup:
         self._session = downstream.session
         self._encoder = SubgroupEncoder(header, downstream.session.draft)
         self._stream_id: int | None = None
+        self._watch: DeliveryWatch | None = None
 
     def start(self) -> bool:
         """Open it and send the header; False: the session takes no more streams."""
@@ -716,7 +799,23 @@ class OutgoingSubgroup:
         if self._stream_id is None:
             return False
         self._session.send_objects(self._stream_id, header)
+        self._watch_delivery(self._stream_id, len(header))
         return True
+
+    def _watch_delivery(self, stream_id: int, size: int) -> None:
+        within = self._downstream.timeouts
+        if within.object is None and within.subgroup is None:
+            return
+
+        def late() -> None:
+            if self._stream_id is not None:
+                self.end(StreamError.DELIVERY_TIMEOUT)
+            else:  # it has got its FIN, and waits to be taken
+                self._session.abandon_data_stream(stream_id, StreamError.DELIVERY_TIMEOUT)
+
+        clock, transport = self._downstream.track.clock, self._session.transport
+        self._watch = DeliveryWatch(clock, within, lambda: transport.backlog(stream_id), late)
+        self._watch.wrote(size)
 
     @property
     def is_open(self) -> bool:
@@ -739,17 +838,25 @@ class OutgoingSubgroup:
             self.end(StreamError.TOO_FAR_BEHIND)
         else:
             self._session.send_objects(self._stream_id, data)
+            if self._watch is not None:
+                self._watch.wrote(len(data))
 
     def end(self, error: StreamError | None = None) -> None:
         """End it with a FIN, or a reset for a reason."""
         if self._stream_id is not None:
             stream_id, self._stream_id = self._stream_id, None
             self._session.end_data_stream(stream_id, error)
+            if self._watch is not None and error is None:
+                self._watch.finished()
+            elif self._watch is not None:
+                self._watch.cancel()
             self._downstream.closed(self)
 
     def _stopped(self) -> None:
         # aioquic has answered STOP_SENDING with a reset; the subscription goes on.
         self._stream_id = None
+        if self._watch is not None:
+            self._watch.cancel()
         self._downstream.closed(self)
 
 

@@ -56,6 +56,8 @@ RENDEZVOUS_SECONDS = 30.0
 'The longest a subscription is held; "The relay MAY use a shorter timeout" (`rendezvous-timeout`).'
 ANSWER_SECONDS = 10.0
 "Until a publisher that does not answer a SUBSCRIBE is given up with TIMEOUT."
+WAKE_SECONDS = 1.0
+"Until the answer of a publisher that is to forward objects again is not waited for any more."
 DRAIN_SECONDS = 2.0
 "After PUBLISH_DONE: how long streams that it counts and that have not come are waited for."
 DRAIN_UNKNOWN_SECONDS = 0.5

@@ -393,6 +393,11 @@ class Session:
         elif not self.closed:
             self.transport.reset(stream_id, self.stream_code(error))
 
+    def abandon_data_stream(self, stream_id: int, error: StreamError) -> None:
+        """Reset a stream for objects that has got its FIN, but was not delivered."""
+        if not self.closed:
+            self.transport.reset(stream_id, self.stream_code(error))
+
     def hold(self, size: int) -> None:
         """Count bytes that are kept until they can be understood.
 
