@@ -185,6 +185,8 @@ async def everything(publisher: ClientSession, subscriber: ClientSession) -> Non
     for request in others:
         if defines(subscriber.draft, type(request)):
             opened = await subscriber.open(request)
+            if isinstance(opened, m.TrackStatus | m.Fetch):  # the publisher is asked for what the relay lacks
+                await publisher.reply(await publisher.receive(type(opened)), error)
             reply = await subscriber.answer(opened)
             if isinstance(reply, m.RequestOk) and not isinstance(opened, m.Publish | m.TrackStatus):
                 await subscriber.cancel(opened)
