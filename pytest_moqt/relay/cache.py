@@ -69,10 +69,9 @@ class Cache:
         self.size = 0
         self._groups: OrderedDict[tuple[TrackCache, int], None] = OrderedDict()
 
-    def grown(self, track: TrackCache, group_id: int, size: int) -> None:
-        """A group takes more, or less."""
-        self._groups.setdefault((track, group_id))
-        self.size += size
+    def begun(self, track: TrackCache, group_id: int) -> None:
+        """A group is the newest."""
+        self._groups[track, group_id] = None
 
     def trim(self, track: TrackCache, group_id: int) -> None:
         """Drop the oldest groups while there is too much, but not this one."""
@@ -110,17 +109,17 @@ class TrackCache:
     def add(self, group_id: int, subgroup_id: int | None, priority: int, item: StreamObject) -> None:
         """An object was received, or a status in its place; `trim` follows when who waits for it has it."""
         number = item.object_id
-        if item.properties:
+        if item.properties.pairs:
             self._take_gaps(group_id, item)
-        if item.status == _END_OF_TRACK:
+        if not item.status:
+            self._keep(group_id, number, Kept(subgroup_id, priority, item, self._clock.time()))
+        elif item.status == _END_OF_TRACK:
             place = Location(group_id, number)
             self.end = place if self.end is None else min(self.end, place)
         elif item.status == _END_OF_GROUP:
             self.end_group(group_id, number)
         elif item.status == _NOT_THERE:
             self.set_empty(Location(group_id, number), Location(group_id, number))
-        else:
-            self._keep(group_id, number, Kept(subgroup_id, priority, item, self._clock.time()))
 
     def end_group(self, group_id: int, number: int) -> None:
         """There are no objects from a number on in a group."""
@@ -189,6 +188,8 @@ class TrackCache:
 
     def trim(self, group_id: int) -> None:
         """Drop the oldest groups while there is too much; of this one objects, when it is the last."""
+        if self.size <= limits.CACHE_TRACK_BYTES and self._cache.size <= limits.CACHE_BYTES:
+            return
         group = self._groups.get(group_id)
         if group is None:
             return
@@ -196,7 +197,7 @@ class TrackCache:
             self.drop(next(each for each in self._groups if each != group_id))
         while self.size > limits.CACHE_TRACK_BYTES and len(group.ids) > 1:
             # All that is kept is one group: its beginning goes.
-            self._grow(group_id, group, -_size(group.kept.pop(group.ids.pop(0))))
+            self._grow(group, -_size(group.kept.pop(group.ids.pop(0))))
         self._cache.trim(self, group_id)
 
     def drop(self, group_id: int) -> None:
@@ -225,8 +226,10 @@ class TrackCache:
             return
         if known is None:
             insort(group.ids, number)
+        else:
+            self._grow(group, -_size(known))
         group.kept[number] = kept
-        self._grow(group_id, group, _size(kept) - (0 if known is None else _size(known)))
+        self._grow(group, _size(kept))
 
     def _group(self, group_id: int) -> _Group | None:
         """A group, known or new; None: it is known to be empty."""
@@ -234,13 +237,14 @@ class TrackCache:
         if group is None and group_id not in self._empty_groups:
             group = self._groups[group_id] = _Group()
             insort(self._ids, group_id)
-            self._grow(group_id, group, limits.CACHE_OVERHEAD)
+            self._cache.begun(self, group_id)
+            self._grow(group, limits.CACHE_OVERHEAD)
         return group
 
-    def _grow(self, group_id: int, group: _Group, size: int) -> None:
+    def _grow(self, group: _Group, size: int) -> None:
         group.size += size
         self.size += size
-        self._cache.grown(self, group_id, size)
+        self._cache.size += size
 
     def _empty_in(self, group_id: int, first: int, last: int) -> None:
         group = self._group(group_id)
@@ -282,5 +286,8 @@ class TrackCache:
 
 
 def _size(kept: Kept) -> int:
-    properties = sum(len(value) for _, value in kept.item.properties.pairs if isinstance(value, bytes))
-    return limits.CACHE_OVERHEAD + len(kept.item.payload) + properties
+    item = kept.item
+    size = limits.CACHE_OVERHEAD + len(item.payload)
+    if item.properties.pairs:
+        size += sum(len(value) for _, value in item.properties.pairs if isinstance(value, bytes))
+    return size

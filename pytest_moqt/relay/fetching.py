@@ -117,6 +117,7 @@ class FetchStream:
         """Wait for a fetch of the whole course that a publisher has accepted."""
         asked.waiter = self
         self._asked, self._asked_to = asked, self._course.final
+        self._start_budget()
 
     def open(self) -> bool:
         """Open the stream, if it is not yet; False: there will be none."""
@@ -161,6 +162,11 @@ class FetchStream:
 
     def asked_more(self) -> None:
         """The cache knows more."""
+        if self._fill_ms is None and self._budget is not None:
+            # Our own limit is for publishers that bring nothing, not for those that bring much.
+            self._budget.cancel()
+            self._budget = None
+            self._start_budget()
         self.pump()
 
     def asked_done(self, error: m.RequestError | None) -> None:
@@ -206,9 +212,9 @@ class FetchStream:
 
     def _look_for(self, place: Location, last: Location) -> bool:
         """Something is unknown: ask, wait, or say so; False: go on later."""
+        if self._asked is not None:
+            return False
         if self._asked_to is not None and not self._course.precedes(self._asked_to, place):
-            if self._asked is not None:
-                return False
             if self._course.precedes(self._asked_to, last):
                 last = self._asked_to
             self._say_unknown(self._last_unknown(last, self._asked_to))
@@ -217,11 +223,7 @@ class FetchStream:
         if self._budget_spent or self._refused:
             self._say_unknown(last)
             return not self.over
-        if self._budget is None:
-            seconds = limits.FETCH_SECONDS
-            if self._fill_ms is not None:
-                seconds = min(seconds, self._fill_ms / 1000)
-            self._budget = self._source.clock.call_later(seconds, self._out_of_time)
+        self._start_budget()
         self._asked_to = last
         first = place
         if last.group < place.group:
@@ -251,6 +253,13 @@ class FetchStream:
         if place.group <= beginning:
             return last
         return Location(self._source.cache.below(place.group, beginning), LAST_OBJECT)
+
+    def _start_budget(self) -> None:
+        if self._budget is None:
+            seconds = limits.FETCH_SECONDS
+            if self._fill_ms is not None:
+                seconds = min(seconds, self._fill_ms / 1000)
+            self._budget = self._source.clock.call_later(seconds, self._out_of_time)
 
     def _out_of_time(self) -> None:
         self._budget = None
@@ -362,6 +371,7 @@ class Fetching:
         self._wanted: m.StandaloneFetch | m.FilteredFetch | None = None
         self._ok: m.FetchOk | None = None
         self._timer: Timer | None = None
+        self._asked_at = 0.0
         source.fetch_begun(self)
 
     def begin(self, wanted: m.StandaloneFetch | m.FilteredFetch, largest: Location | None = None) -> None:
@@ -448,7 +458,10 @@ class Fetching:
         assert wanted is not None
         start = wanted.start if isinstance(wanted, m.StandaloneFetch) else first_of(wanted, last)
         self._prepare(start, ok.end, ok.end_of_track, ok.track_properties)
-        stream = self._begin_stream(Course(start, last, descending=self._descending))
+        fill_ms = self._fill_ms
+        if fill_ms is not None:
+            fill_ms -= int(1000 * (self._source.clock.time() - self._asked_at))
+        stream = self._begin_stream(Course(start, last, descending=self._descending), fill_ms)
         stream.adopt(asked)
         self._asked = None
         stream.pump()
@@ -469,7 +482,7 @@ class Fetching:
             self._stop_timer()
             self._prepare(wanted.start, wanted.end, False, self._source.properties)
             course = Course(wanted.start, last_of(wanted.end), descending=self._descending)
-            self._begin_stream(course).pump()
+            self._begin_stream(course, None).pump()
             return
         self.refuse(error or m.RequestError(RequestErrorCode.INTERNAL_ERROR, "the publisher is gone"))
 
@@ -498,9 +511,9 @@ class Fetching:
         end = Location(last.group, last.object + 1)
         if isinstance(wanted, m.StandaloneFetch) and last_of(wanted.end) <= largest:
             end = wanted.end
-        final = self._source.cache.end is not None and last == largest
+        final = self._source.cache.end is not None and last == self._source.largest
         self._prepare(start, end, final, self._source.properties)
-        self._begin_stream(Course(start, last, descending=self._descending)).pump()
+        self._begin_stream(Course(start, last, descending=self._descending), self._fill_ms).pump()
 
     def _ask(self, wanted: m.StandaloneFetch | m.FilteredFetch) -> None:
         self._wanted = wanted
@@ -508,6 +521,7 @@ class Fetching:
         if self._fill_ms is not None:
             seconds = min(seconds, self._fill_ms / 1000)
         self._timer = self._source.clock.call_later(seconds, self._late)
+        self._asked_at = self._source.clock.time()
         self._asked = Asked(self._source, self, wanted, descending=self._descending)
         self._asked.begin()
 
@@ -532,10 +546,10 @@ class Fetching:
             properties = KeyValues()
         self._ok = m.FetchOk(final, end, track_properties=properties)
 
-    def _begin_stream(self, course: Course) -> FetchStream:
+    def _begin_stream(self, course: Course, fill_ms: int | None) -> FetchStream:
         number = self.exchange.request_id
         assert number is not None
-        self._stream = FetchStream(self._source, self._session, number, course, self, self._fill_ms)
+        self._stream = FetchStream(self._source, self._session, number, course, self, fill_ms)
         return self._stream
 
     def _refuse(self, code: RequestErrorCode, reason: str) -> None:

@@ -551,7 +551,11 @@ class Downstream:
         if self.established:
             joins, self._joins = self._joins, []
             for fetching, wanted in joins:
-                self.join(fetching, wanted)
+                try:
+                    self.join(fetching, wanted)
+                except ProtocolViolation as error:
+                    # Of this client, whoever's message it is that is being handled.
+                    self.session.close(error.code, str(error))
 
     def _refuse_joins(self) -> None:
         joins, self._joins = self._joins, []

@@ -33,7 +33,7 @@ class Intervals:
         return self._firsts[index], self._lasts[index]
 
     def __contains__(self, number: int) -> bool:
-        return self.around(number) is not None
+        return bool(self._firsts) and self.around(number) is not None
 
     def after(self, number: int) -> int | None:
         """The first number of the next interval that begins behind a number."""

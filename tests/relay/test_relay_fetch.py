@@ -451,6 +451,26 @@ def test_a_publisher_that_does_not_answer_is_not_waited_for_forever(relay: FakeR
         assert upstream.stream_id in line.publisher.resets
 
 
+@pytest.mark.parametrize("number", MARKING)
+def test_a_publisher_that_falls_silent_is_not_waited_for_forever(relay: FakeRelay, number: int) -> None:
+    """It may take its time as long as something comes."""
+    line = Announced(relay, number)
+    line.fetch((0, 0), (1, 0))
+    upstream = line.publisher.expect(m.Fetch)
+    line.publisher.say(upstream, m.FetchOk(False, Location(0, 3)))
+    sending = line.publisher.answer_fetch(upstream)
+    for each in range(2):
+        relay.clock.advance(limits.FETCH_SECONDS * 0.9)
+        sending.send(an_object(0, each))
+    before = list(only_fetch(line.client).fetched)
+
+    relay.clock.advance(limits.FETCH_SECONDS)
+
+    assert before == [an_object(0, 0), an_object(0, 1)]
+    assert only_fetch(line.client).fetched == [*before, FetchRangeEnd(UNKNOWN, 0, 2)]
+    assert only_fetch(line.client).fin
+
+
 @pytest.mark.parametrize("how", ["reset", "disconnect"])
 def test_a_fetch_that_breaks_off_does_not_end_as_if_whole(relay: FakeRelay, number: int, how: str) -> None:
     """The rest is marked as unknown where the draft can, else the stream is reset; never a bare FIN."""
@@ -618,6 +638,23 @@ def test_a_joining_fetch_ends_where_its_subscription_begins(
     assert track.places() == [*expected, (4, 0), (4, 1), (4, 2)]
     live = [stream for stream in track.client.streams if stream not in track.client.fetches]
     assert [item.object_id for stream in live for item in stream.objects] == [3]
+
+
+@pytest.mark.parametrize("number", [each for each in JOINING if DRAFTS[each].joining_misuse_closes])
+def test_joining_wrongly_harms_nobody_else(relay: FakeRelay, number: int) -> None:
+    """Though it comes out when the publisher accepts the subscription."""
+    line = Announced(relay, number)
+    wanted: dict[Any, Any] = {Parameter.FORWARD: 0}
+    if DRAFTS[number].joining_by_filter:
+        wanted = {Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.NEXT_GROUP_START)}
+    subscribed = line.client.request(m.Subscribe(NAMESPACE, TRACK, KeyValues(wanted)))
+    line.client.request(m.Fetch(m.JoiningFetch(subscribed.id, 0)))
+
+    line.publisher.say(line.publisher.expect(m.Subscribe), m.SubscribeOk(ALIAS))
+
+    assert line.client.closed is not None
+    assert line.client.closed[0] == SessionError.PROTOCOL_VIOLATION
+    assert line.publisher.closed is None
 
 
 def _join(track: Published, **parameters: Any) -> Asked:
