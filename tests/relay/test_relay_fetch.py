@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from typing import Any
 
 import pytest
@@ -524,6 +525,58 @@ def test_a_group_without_a_known_end_is_asked_for(relay: FakeRelay, number: int)
     upstream = track.publisher.expect(m.Fetch)
 
     assert upstream.message.range == m.StandaloneFetch(NAMESPACE, TRACK, Location(0, 2), Location(0, 0))
+
+
+@pytest.mark.parametrize("order", GroupOrder)
+@pytest.mark.parametrize("seed", range(8))
+def test_kept_or_not_all_objects_of_a_range_arrive_once(
+    relay: FakeRelay, number: int, seed: int, order: GroupOrder
+) -> None:
+    """Whatever the relay has seen of a track, as long as its publisher answers for the rest."""
+    chance = random.Random(seed)
+    there = {group: sorted(chance.sample(range(6), chance.randrange(1, 5))) for group in range(5)}
+    largest = Location(4, there[4][-1])
+    track = Published(relay, number, ended=False, largest=largest)
+    for group, numbers in there.items():
+        track.ended = chance.random() < 0.5
+        seen = [each for each in numbers if track.ended or chance.random() < 0.5]
+        if seen and chance.random() < 0.7:
+            track.publish(group, *seen)
+    start = Location(chance.randrange(4), chance.randrange(6))
+    end = Location(chance.randrange(start.group + 1, 6), chance.randrange(6))
+
+    asked = track.fetch((start.group, start.object), (end.group, end.object), GROUP_ORDER=order)
+    while (upstream := track.publisher.incoming(m.Fetch)) is not None:
+        _serve(track.publisher, upstream, there)
+
+    places = _between(there, m.StandaloneFetch(NAMESPACE, TRACK, start, end), order)
+    if places:
+        assert isinstance(track.answer(asked), m.FetchOk)
+        assert only_fetch(track.client).fetched == [an_object(*place) for place in places]
+        assert only_fetch(track.client).fin
+    else:
+        assert all(stream.fetched == [] for stream in track.client.fetches)
+
+
+def _between(
+    there: dict[int, list[int]], wanted: m.StandaloneFetch, order: GroupOrder
+) -> list[tuple[int, int]]:
+    """The objects of a range in the order asked for."""
+    end = wanted.end if wanted.end.object else Location(wanted.end.group + 1, 0)
+    groups = sorted(there, reverse=order == GroupOrder.DESCENDING)
+    places = [Location(group, each) for group in groups for each in there[group]]
+    return [(place.group, place.object) for place in places if wanted.start <= place < end]
+
+
+def _serve(publisher: Client, upstream: Asked, there: dict[int, list[int]]) -> None:
+    """Answer a FETCH of the relay with what there is."""
+    wanted, number = upstream.message.range, publisher.draft.number
+    places = _between(there, wanted, upstream.message.parameters[Parameter.GROUP_ORDER])
+    if not places and REQUEST_ERRORS.value(RequestErrorCode.NO_OBJECTS, number, "FETCH") is not None:
+        publisher.say(upstream, m.RequestError(RequestErrorCode.NO_OBJECTS, "none"))
+        return
+    publisher.say(upstream, m.FetchOk(False, said_end(number, wanted.end)))
+    publisher.answer_fetch(upstream).send(*(an_object(*place) for place in places), fin=True)
 
 
 @pytest.mark.parametrize("number", MARKING)
