@@ -538,6 +538,8 @@ class Fetching:
             # The last object is written there: of a whole group the last that there can be.
             end = end if end.object else Location(end.group, LAST_OBJECT + 1)
             end = max(end, Location(start.group, start.object + 1))
+        elif end.object > self._draft.integers.maximum:
+            end = Location(end.group, 0)  # the same, as a publisher of such a draft has said it
         order = GroupOrder.DESCENDING if self._descending else GroupOrder.ASCENDING
         if _says_order(self._draft):
             pairs = (pair for pair in properties.pairs if pair[0] != Property.DEFAULT_PUBLISHER_GROUP_ORDER)

@@ -527,6 +527,28 @@ def test_a_group_without_a_known_end_is_asked_for(relay: FakeRelay, number: int)
     assert upstream.message.range == m.StandaloneFetch(NAMESPACE, TRACK, Location(0, 2), Location(0, 0))
 
 
+@pytest.mark.parametrize("to", sorted(SUPPORTED), ids=lambda to: f"to-{to}")
+def test_a_fetch_passes_between_drafts(relay: FakeRelay, number: int, to: int) -> None:
+    """A publisher of one draft is asked in its own way for what a client of another wants: a whole group."""
+    publisher, client = relay.client(number), relay.client(to)
+    publisher.request(m.PublishNamespace(NAMESPACE))
+    wanted = m.StandaloneFetch(NAMESPACE, TRACK, Location(2, 0), Location(2, 0))
+    asked = client.request(m.Fetch(wanted))
+    upstream = publisher.expect(m.Fetch)
+
+    properties = KeyValues({Property.DYNAMIC_GROUPS: 1})
+    end = said_end(number, Location(2, 0))
+    publisher.say(upstream, m.FetchOk(False, end, track_properties=properties))
+    items = [an_object(2, 0, subgroup_id=4), an_object(2, 3, payload=b"")]
+    publisher.answer_fetch(upstream).send(*items, fin=True)
+
+    assert upstream.message.range == wanted
+    (ok,) = client.about(asked)
+    assert (ok.end_of_track, ok.end) == (False, said_end(to, Location(2, 0)))
+    assert only_fetch(client).fetched == items
+    assert only_fetch(client).fin
+
+
 @pytest.mark.parametrize("order", GroupOrder)
 @pytest.mark.parametrize("seed", range(8))
 def test_kept_or_not_all_objects_of_a_range_arrive_once(
