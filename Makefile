@@ -3,6 +3,7 @@
 #   make test    set up, then run every test of the project
 #   make check   set up, then lint and types
 #   make fuzz    set up, then a minute of made-up bytes for all that reads a peer's
+#   make catalogue  write the list of the conformance cases anew
 #   make peers   set up two relays that others wrote, where a Python 3.12 or 3.13 is found
 #   make plugins set up pytest plugins that others wrote, beside the venv
 #   make quic-peers install a QUIC implementation that others wrote, by apt
@@ -23,7 +24,7 @@ QUICHE_PACKAGE := @matrixai/quic@2.0.9
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo --non-interactive)
 ARGS ?=
 
-.PHONY: demo test check fuzz peers plugins quic-peers quiche clean
+.PHONY: demo test check fuzz catalogue peers plugins quic-peers quiche clean
 
 # A venv counts as made only when the stamp at its end is there: a broken attempt is made again from nothing.
 # Progress goes to standard error, since demo's standard output is TAP and nothing else.
@@ -54,6 +55,10 @@ check: $(VENV)/.installed
 # Of the same option twice the last one counts: make fuzz ARGS="--seconds 600 --target session".
 fuzz: $(VENV)/.installed
 	"$(BIN)/python" -m tests.fuzz --seconds 60 $(ARGS)
+
+# What `--list` knows of the conformance cases, from the tests themselves.
+catalogue: $(VENV)/.installed
+	@"$(BIN)/python" -m tests.conformance_list
 
 $(PEERS)/.installed: tests/peers/requirements.txt
 	@test -n "$(PEERS_PYTHON)" || { echo "no Python 3.12 or 3.13 here: the outside relays cannot be installed" >&2; exit 1; }

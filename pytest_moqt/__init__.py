@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from pytest_moqt.client.errors import ConnectError as ConnectError
     from pytest_moqt.client.failures import CaseFailure as CaseFailure
     from pytest_moqt.client.failures import NotConnected as NotConnected
+    from pytest_moqt.client.failures import SessionEnded as SessionEnded
     from pytest_moqt.client.failures import SetupError as SetupError
+    from pytest_moqt.client.opening import Opening as Opening
+    from pytest_moqt.client.raw import RawStream as RawStream
     from pytest_moqt.client.session import ClientSession as ClientSession
+    from pytest_moqt.client.session import SubgroupStream as SubgroupStream
     from pytest_moqt.protocol.drafts import Draft as Draft
+    from pytest_moqt.protocol.drafts import Topology as Topology
     from pytest_moqt.protocol.errors import LocalProtocolError as LocalProtocolError
     from pytest_moqt.protocol.errors import MoqtError as MoqtError
     from pytest_moqt.protocol.errors import RemoteProtocolError as RemoteProtocolError
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.events import DataStreamEnded as DataStreamEnded
     from pytest_moqt.protocol.events import DataStreamReset as DataStreamReset
     from pytest_moqt.protocol.events import ObjectReceived as ObjectReceived
+    from pytest_moqt.protocol.framing import Frame as Frame
     from pytest_moqt.protocol.messages import UNKNOWN_STREAM_COUNT as UNKNOWN_STREAM_COUNT
     from pytest_moqt.protocol.messages import Fetch as Fetch
     from pytest_moqt.protocol.messages import FetchCancel as FetchCancel
@@ -60,6 +66,10 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.messages import TrackStatus as TrackStatus
     from pytest_moqt.protocol.messages import Unsubscribe as Unsubscribe
     from pytest_moqt.protocol.messages import UnsubscribeNamespace as UnsubscribeNamespace
+    from pytest_moqt.protocol.objects import FetchHeader as FetchHeader
+    from pytest_moqt.protocol.objects import FetchObject as FetchObject
+    from pytest_moqt.protocol.objects import FetchRangeEnd as FetchRangeEnd
+    from pytest_moqt.protocol.objects import ObjectDatagram as ObjectDatagram
     from pytest_moqt.protocol.objects import StreamObject as StreamObject
     from pytest_moqt.protocol.objects import SubgroupHeader as SubgroupHeader
     from pytest_moqt.protocol.parameters import Parameter as Parameter
@@ -69,6 +79,7 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.registries import RequestErrorCode as RequestErrorCode
     from pytest_moqt.protocol.registries import SessionError as SessionError
     from pytest_moqt.protocol.registries import StreamError as StreamError
+    from pytest_moqt.protocol.spans import drafts as drafts
     from pytest_moqt.protocol.values import Filter as Filter
     from pytest_moqt.protocol.values import FilterType as FilterType
     from pytest_moqt.protocol.values import GroupOrder as GroupOrder
@@ -83,9 +94,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "client.connection": "Loss QuicFacts QuicOptions Ticket VERSION_1 VERSION_2",
     "client.errors": "ConnectError",
-    "client.failures": "CaseFailure NotConnected SetupError",
-    "client.session": "ClientSession",
-    "protocol.drafts": "Draft",
+    "client.failures": "CaseFailure NotConnected SessionEnded SetupError",
+    "client.opening": "Opening",
+    "client.raw": "RawStream",
+    "client.session": "ClientSession SubgroupStream",
+    "protocol.drafts": "Draft Topology",
     "protocol.errors": "LocalProtocolError MoqtError RemoteProtocolError",
     "protocol.events": "Close DataStreamEnded DataStreamReset ObjectReceived",
     "protocol.messages": """
@@ -96,12 +109,14 @@ _HOMES = {
         TrackStatus
         UNKNOWN_STREAM_COUNT Unsubscribe UnsubscribeNamespace
     """,
-    "protocol.objects": "StreamObject SubgroupHeader",
+    "protocol.framing": "Frame",
+    "protocol.objects": "FetchHeader FetchObject FetchRangeEnd ObjectDatagram StreamObject SubgroupHeader",
     "protocol.parameters": "Parameter Property SetupOption",
     "protocol.registries": "PublishDoneStatus RequestErrorCode SessionError StreamError",
     "protocol.values": """
         Filter FilterType GroupOrder KeyValues Location RangeFilter Redirect Token TrackNamespace
     """,
+    "protocol.spans": "drafts",
     "target": "RelayUnderTest",
 }
 "Module to the names that are public here; a test holds them equal to the imports above."

@@ -6,7 +6,9 @@ Rules:
   test holds them equal to what pytest collects from `interop_tests`.
 - What runs by default is the runner's catalogue and nothing else. Its identifiers are the runner's; no
   identifier carries a draft number or is ever used again for another case.
-- The cases of another profile are in the folder of `interop_tests` that has the profile's name.
+- The cases of a suite beside it are in the folder of `interop_tests` that has the suite's name. Those of the
+  suite `conformance` are told by their tests alone: `conformance.json`, a case a line, is written from what
+  pytest collects there (`make catalogue`).
 
 Source: the runner's TEST-CASES.md (July 2026), and its later catalogue for `rendezvous-timeout`; for the
 profile `quic` the test cases of the QUIC Interop Runner, made questions to a relay.
@@ -14,13 +16,29 @@ profile `quic` the test cases of the QUIC Interop Runner, made questions to a re
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+from functools import cache
+from typing import Any, NamedTuple
 
 DEFAULT_SECONDS = 5.0
 "The limit of a case for which none is specified (TEST-CLIENT-INTERFACE.md, timeout handling)."
 
 DEFAULT = "catalogue"
 "The profile of what runs when nothing else is asked for."
+CATEGORIES = (
+    *("session", "namespaces", "publish", "subscriptions", "data", "fetch", "status", "auth"),
+    *("malformed", "transport", "robustness"),
+)
+"The profiles of the conformance suite, in the order in which its cases run."
+CORE = "core"
+"The conformance cases about what every relay has to do; the others are about what it may offer."
+ALL = "all"
+"The catalogue and the whole conformance suite."
+CONFORMANCE = "conformance"
+"The suite of the profiles above, and its folder."
+
+LEVELS = ("must", "should", "may")
+"How strongly the draft asks for what a case is about; `may` is also what it leaves to the relay."
 
 REVISION = 1
 "Of the catalogue's specifications taken together, as implemented here."
@@ -45,6 +63,21 @@ class Case(NamedTuple):
     "Of its specification, as implemented here."
     profile: str = DEFAULT
     "What it is chosen by together with others of its kind."
+    until: int = 0
+    "The last draft that it exists in; 0: no end."
+    optional: bool = False
+    "A relay need not offer what it is about: NOT_SUPPORTED is a reason to skip it."
+    transport: str = ""
+    "`quic` or `webtransport` where only one has what it is about."
+    summary: str = ""
+    "What is required of the relay, in one line."
+
+    @property
+    def profiles(self) -> frozenset[str]:
+        """Every profile that it is chosen by."""
+        if self.profile not in CATEGORIES:
+            return frozenset({self.profile, ALL} if self.profile == DEFAULT else {self.profile})
+        return frozenset({self.profile, ALL} if self.optional else {self.profile, ALL, CORE})
 
 
 CATALOG: tuple[Case, ...] = (
@@ -138,15 +171,28 @@ QUIC: tuple[Case, ...] = (
 )
 "About the QUIC beneath a session; the names are the QUIC Interop Runner's behind `quic-`."
 
-OTHERS: tuple[Case, ...] = QUIC
-"The cases that run when they are asked for: by name, or by profile."
+PROFILES: tuple[str, ...] = (DEFAULT, ALL, CORE, *CATEGORIES, *dict.fromkeys(case.profile for case in QUIC))
+SUITES: dict[str, frozenset[str]] = {
+    "quic": frozenset({"quic"}),
+    CONFORMANCE: frozenset({ALL, CORE, *CATEGORIES}),
+}
+"Folders of `interop_tests` that are left out until one of these profiles is asked for."
 
-PROFILES: tuple[str, ...] = (DEFAULT, *dict.fromkeys(case.profile for case in OTHERS))
+
+@cache
+def conformance() -> tuple[Case, ...]:
+    """The cases of the conformance suite, in the order in which they run."""
+    import json
+
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "conformance.json")
+    with open(path, encoding="utf-8") as file:
+        rows: list[dict[str, Any]] = json.load(file)
+    return tuple(Case(**{**row, "after_sending": False, "anchors": tuple(row["anchors"])}) for row in rows)
 
 
 def known() -> tuple[Case, ...]:
     """Every case, those that run by default first."""
-    return (*CATALOG, *OTHERS)
+    return (*CATALOG, *conformance(), *QUIC)
 
 
 def find(identifier: str) -> Case | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import TextIO
 
+    from pytest_moqt.selection import Selection
     from pytest_moqt.stream import TapStream
 
 NAME = "moq-test-client"
@@ -48,8 +49,17 @@ DESCRIPTION = "Judge a Media over QUIC (MoQT) relay. Writes TAP version 14 to st
 EPILOG = f"""\
 cases (those of the interop runner's catalogue; all of them run by default):
 {"".join(f"  {identifier}{chr(10)}" for identifier in catalog.IDENTIFIERS)}
-more cases, by profile ({NAME} --list --profile NAME prints them):
+more cases, by profile ({NAME} --list --profile NAME prints them; --list --long says what they ask):
+  all                  the catalogue and the conformance suite
+  core                 what every relay has to do, of the conformance suite
+  {", ".join(catalog.CATEGORIES[:6])},
+  {", ".join(catalog.CATEGORIES[6:])}
+                       the chapters of the conformance suite
   quic                 the QUIC beneath a session: retry, key update, resumption, migration, ...
+
+outcomes (in each point's diagnostics, and in --results):
+  pass, fail, skip; warn, where a SHOULD was missed or the right reaction had another code: ok, unless
+  --strict is given; info, where the draft leaves to the relay what it did
 
 environment (an argument comes first; an empty variable counts as not set):
   RELAY_URL            --relay
@@ -77,6 +87,8 @@ examples:
   {NAME} --relay https://relay.example/moq --draft 18 --test setup-only --test 'subscribe-*'
   {NAME} --relay https://localhost:4443 --ca-file certs/cert.pem --junit-xml result.xml
   {NAME} --relay embedded
+  {NAME} --relay moqt://relay.example:4443 --all --expect known-failures.yaml --results results.json
+  {NAME} --relay moqt://relay.example:4443 --draft 18 --test 10.7 --test 'fetch-*' --level must
 """
 
 
@@ -120,7 +132,8 @@ def _parser() -> _Parser:
         metavar="NAME",
         action="append",
         default=[],
-        help="run only this case, or those that a pattern such as 'announce-*' names; may be repeated",
+        help="run only this case, or those that a pattern such as 'announce-*' names, or that judge a "
+        "section of the draft in use, such as 10.7; may be repeated",
     )
     add(
         "--profile",
@@ -130,6 +143,29 @@ def _parser() -> _Parser:
         help=f"run the cases of this profile ({', '.join(catalog.PROFILES)}) beside those that --test names; "
         "may be repeated",
     )
+    add("--all", action="store_true", help=f"the same as --profile {catalog.ALL}")
+    add(
+        "--level",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help=f"of the cases chosen only those of this level ({', '.join(catalog.LEVELS)}); alone, of all; "
+        "may be repeated",
+    )
+    add(
+        "--exclude",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="leave out a case; a name, a pattern or a section, may be repeated",
+    )
+    add("--strict", action="store_true", help="fail a case whose outcome is warn")
+    add(
+        "--expect",
+        metavar="FILE",
+        help="YAML list of known failures (case, draft, reason): reported as TODO, and where they pass, as "
+        "unexpected",
+    )
     add(
         "--require",
         metavar="NAME",
@@ -137,7 +173,19 @@ def _parser() -> _Parser:
         default=[],
         help="fail this case where it would be skipped; a name or a pattern, may be repeated",
     )
-    add("-l", "--list", action="store_true", help="print the names of the cases, one a line")
+    add(
+        "-l",
+        "--list",
+        action="store_true",
+        help="print the names of the cases that would run, one a line, and end; with --draft those it has",
+    )
+    add("--long", action="store_true", help="with --list: level, drafts, sections and requirement too")
+    add("--json", action="store_true", help="with --list: the same for machines")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="have one session with the relay, then print what would be run, what skipped, and why",
+    )
     add("-v", "--verbose", action="store_true", help="report progress and failures on standard error too")
     add("--tls-disable-verify", action="store_true", help="accept any certificate")
     add(
@@ -164,8 +212,9 @@ def _parser() -> _Parser:
         "--budget",
         metavar="SECONDS",
         help="time for the whole run, after which what remains fails; 0 for none, "
-        f"default {options.DEFAULT_BUDGET:g}",
+        f"default {options.DEFAULT_BUDGET:g}, or none where conformance cases run",
     )
+    add("--results", metavar="PATH", help="write the outcomes as JSON there too")
     add("--junit-xml", metavar="PATH", help="write a JUnit XML report there too")
     add("-n", "--jobs", metavar="N", help="run N cases at a time (needs pytest-xdist)")
     add("--version", action="store_true", help="print the version and exit")
@@ -194,8 +243,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser.parse_args(given)
         if arguments.list:
-            cases, _ = _select(arguments.test, options.profiles(arguments.profile))
-            return _print("".join(f"{case.identifier}\n" for case in cases))
+            return _list(arguments, os.environ)
+        if arguments.long or arguments.json:
+            raise UsageProblem("--long and --json say how --list prints: give --list too")
         if arguments.version:
             import pytest_moqt
 
@@ -240,16 +290,58 @@ def _say(sentence: str, fd: int = 2) -> None:
         os.write(fd, f"{NAME}: {printable(sentence, 1000)}\n".encode("utf-8", "backslashreplace"))
 
 
-def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+def _selected(arguments: argparse.Namespace, environ: Mapping[str, str], drafts: Sequence[int]) -> Selection:
+    """The cases that the arguments and the environment ask for.
+
+    Raises:
+        OptionError: A value cannot be used.
+        UsageProblem: Nothing is left.
+    """
+    from pytest_moqt.selection import is_section, select
+
+    profiles = options.profiles([*arguments.profile, *([catalog.ALL] if arguments.all else [])])
     wanted = list(arguments.test)
-    profiles = options.profiles(arguments.profile)
     if not (wanted or profiles) and (found := options.variable(environ, "TESTCASE")):
         wanted = found[1].replace(",", " ").split()
-    cases, unknown = _select(wanted, profiles)
-    required = options.words(arguments.require)
-    for pattern in required:
-        if not catalog.matching(pattern):
-            raise UsageProblem(f"--require: {_did_you_mean(pattern)}")
+    exclude = options.words(arguments.exclude)
+    selection = select(
+        wanted, profiles, levels=options.levels(arguments.level), exclude=exclude, draft=drafts[0]
+    )
+    if selection.nothing_left:
+        raise UsageProblem(selection.nothing_left)
+    if len(drafts) > 1 and any(map(is_section, [*wanted, *exclude])):
+        _say(f"sections are those of draft-{drafts[0]}; --draft names another")
+    return selection
+
+
+def _list(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from pytest_moqt import listing
+    from pytest_moqt.selection import did_you_mean, is_section
+
+    given = options.drafts(arguments.draft, "--draft") if arguments.draft else ()
+    numbers = given or (0,)
+    named = [*arguments.test, *options.words(arguments.exclude)]
+    if not given and (arguments.long or arguments.json or any(map(is_section, named))):
+        # Without a say in it, the newest: its sections are the ones that people look up.
+        from pytest_moqt.protocol.drafts import SUPPORTED
+
+        numbers = SUPPORTED
+    selection = _selected(arguments, environ, numbers)
+    for name in selection.unknown:
+        _say(did_you_mean(name, numbers[0]))
+    cases = [
+        case
+        for case in selection.cases
+        if not given or any(listing.exists_in(case, number) for number in given)
+    ]
+    if arguments.json:
+        return _print(listing.as_json(cases, numbers))
+    return _print(listing.long(cases, numbers) if arguments.long else listing.plain(cases))
+
+
+def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from pytest_moqt.selection import did_you_mean
+
     verbose = arguments.verbose
     if not verbose and (found := options.variable(environ, "VERBOSE")):
         verbose = options.truth(found[1], found[0])
@@ -265,12 +357,32 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         environ=environ,
     )
     assert run is not None  # there is a default
-    if arguments.budget is not None:
-        options.seconds(arguments.budget, "--budget")
+    selection = _selected(arguments, environ, run.drafts)
+    cases, unknown = selection.cases, selection.unknown
+    budget = arguments.budget
+    if budget is not None:
+        options.seconds(budget, "--budget")
+    elif selection.beyond_the_catalogue:
+        budget = "0"
+    required = options.words(arguments.require)
+    for pattern in required:
+        if not catalog.matching(pattern):
+            raise UsageProblem(f"--require: {did_you_mean(pattern, run.drafts[0])}")
+    if arguments.dry_run:
+        from pytest_moqt.rehearsal import rehearse
+
+        return rehearse(run, selection, _print, _say)
     jobs = _jobs(arguments.jobs)
-    report = _report_path(arguments.junit_xml)
+    report = _writable("--junit-xml", arguments.junit_xml)
+    results = _writable("--results", arguments.results)
+    expected = ""
+    if arguments.expect:
+        from pytest_moqt.expectations import load
+
+        load(arguments.expect)
+        expected = os.path.abspath(arguments.expect)
     for name in unknown:
-        _say(_did_you_mean(name))
+        _say(did_you_mean(name, run.drafts[0]))
 
     from pytest_moqt.stream import TapStream, own_stdout
 
@@ -297,7 +409,10 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         *(f"--require={pattern}" for pattern in required),
         *(["--wire"] if arguments.wire else []),
         *(["--subtests"] if arguments.subtests else []),
-        *([f"--budget={arguments.budget}"] if arguments.budget is not None else []),
+        *([f"--budget={budget}"] if budget is not None else []),
+        *(["--moqt-strict"] if arguments.strict else []),
+        *([f"--expect={expected}"] if expected else []),
+        *([f"--results={results}"] if results else []),
         *([f"--junit-xml={report}"] if report else []),
         *jobs,
     ]
@@ -334,28 +449,6 @@ def _version() -> str:
     return str(pytest_moqt.__version__)
 
 
-def _select(wanted: Sequence[str], profiles: Sequence[str]) -> tuple[list[catalog.Case], list[str]]:
-    """The cases that these names, patterns and profiles stand for, and the names that stand for none."""
-    if not (wanted or profiles):
-        return list(catalog.CATALOG), []
-    names = {case.identifier for case in catalog.known() if case.profile in profiles}
-    unknown: list[str] = []
-    for pattern in wanted:
-        matching = catalog.matching(pattern)
-        names.update(matching)
-        if not matching and pattern not in unknown:
-            unknown.append(pattern)
-    return [case for case in catalog.known() if case.identifier in names], unknown
-
-
-def _did_you_mean(name: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, [case.identifier for case in catalog.known()], n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"the cases are {', '.join(catalog.IDENTIFIERS)}"
-    return f"no case is called {name!r}: {hint}"
-
-
 def _jobs(text: str | None) -> list[str]:
     if text is None:
         return []
@@ -370,13 +463,14 @@ def _jobs(text: str | None) -> list[str]:
     return ["-p", "xdist.plugin", "-p", "xdist.looponfail", "-n", text]
 
 
-def _report_path(text: str | None) -> str:
+def _writable(name: str, text: str | None) -> str:
+    """The absolute path of a report that is to be written, if one is."""
     if not text:
         return ""
     path = os.path.abspath(text)
     directory = os.path.dirname(path)
     if os.path.isdir(path) or not os.path.isdir(directory) or not os.access(directory, os.W_OK):
-        raise UsageProblem(f"--junit-xml is {text!r}: use a path in a directory that can be written to")
+        raise UsageProblem(f"{name} is {text!r}: use a path in a directory that can be written to")
     return path
 
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
 import pytest
 
 from pytest_moqt.client.errors import ConnectError, name_of, printable
-from pytest_moqt.client.failures import CaseFailure
+from pytest_moqt.client.failures import CaseFailure, leaves
 
 CONNECT_CAUSES = {
     "dns": "transport",
@@ -213,22 +213,14 @@ def _value(value: Any) -> str:
 
 def _telling(error: BaseException) -> BaseException:
     """The error that tells most: of a group, a failure of the case before anything else."""
-    leaves = list(_leaves(error))
+    found = list(leaves(error))
     # Of several, one that says what came before one that says that nothing did.
-    leaves.sort(key=lambda leaf: isinstance(leaf, CaseFailure) and leaf.cause == "timeout")
+    found.sort(key=lambda leaf: isinstance(leaf, CaseFailure) and leaf.cause == "timeout")
     for kind in (CaseFailure, ConnectError, AssertionError):
-        for leaf in leaves:
+        for leaf in found:
             if isinstance(leaf, kind):
                 return leaf
-    return leaves[0] if leaves else error
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
+    return found[0] if found else error
 
 
 def citations(anchors: Sequence[str], draft: int | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from pytest_moqt.client.session import ClientSession
 from pytest_moqt.limits import Limit
+from pytest_moqt.needs import NOTHING, Needs
 from pytest_moqt.plugin import CASE, TARGET
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.target import RelayUnderTest
@@ -19,7 +20,8 @@ def relay(request: pytest.FixtureRequest) -> RelayUnderTest:
     """The relay under test: `async with relay.connect("subscriber") as subscriber:`."""
     case = request.node.stash.get(CASE, None)
     limit = Limit(float("inf")) if case is None else case.limit
-    relay = RelayUnderTest(request.config.stash[TARGET], limit, since=0 if case is None else case.since)
+    needs = NOTHING if case is None else Needs.of(case.known)
+    relay = RelayUnderTest(request.config.stash[TARGET], limit, needs)
     if case is not None:
         case.relay = relay
     relay.skip_unless_it_exists()

@@ -137,6 +137,19 @@ def profiles(given: Iterable[str]) -> list[str]:
     return named
 
 
+def levels(given: Iterable[str]) -> list[str]:
+    """Read names of levels, in small letters or capitals.
+
+    Raises:
+        OptionError: One of them is none.
+    """
+    named = [word.lower() for word in words(given)]
+    for name in named:
+        if name not in catalog.LEVELS:
+            raise OptionError(f"--level is {name!r}: use {', '.join(catalog.LEVELS)}")
+    return named
+
+
 def resolve(
     *,
     relay: str | None = None,

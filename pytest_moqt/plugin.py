@@ -30,6 +30,7 @@ from pytest_moqt import options as run_options
 
 if TYPE_CHECKING:
     from pytest_moqt.client.failures import CaseFailure
+    from pytest_moqt.expectations import Expectation
     from pytest_moqt.limits import Limit
     from pytest_moqt.reporter import Command, Reporter
     from pytest_moqt.target import RelayUnderTest, Target
@@ -56,14 +57,27 @@ class RunningCase:
         details = {} if mark is None else mark.kwargs
         self.identifier: str | None = None if mark is None else str(mark.args[0])
         seconds = float(details.get("timeout", catalog.DEFAULT_SECONDS))
-        self.after_sending = bool(details.get("after_sending", False))
-        self.since = int(details.get("since", 0))
-        self.revision = int(details.get("revision", 1))
-        self.profile = str(details.get("profile", catalog.DEFAULT))
         # The mark nearest to the function comes first, and is the last on the page.
         marks = reversed(list(item.iter_markers("spec")))
         self.anchors = [str(anchor) for mark in marks for anchor in mark.args]
-        self.limit: Limit = Limit(seconds, after_sending=self.after_sending)
+        function = getattr(item, "originalname", None) or item.name
+        self.known = catalog.Case(
+            self.identifier or item.name,
+            item.path.stem,
+            function,
+            seconds,
+            bool(details.get("after_sending", False)),
+            tuple(self.anchors),
+            since=int(details.get("since", 0)),
+            until=int(details.get("until", 0)),
+            level=str(details.get("level", "must")).upper(),
+            revision=int(details.get("revision", 1)),
+            profile=str(details.get("profile", catalog.DEFAULT)),
+            optional=bool(details.get("optional", False)),
+            transport=str(details.get("transport", "")),
+            summary=_summary(item),
+        )
+        self.limit: Limit = Limit(seconds, after_sending=self.known.after_sending)
         self.begin()
 
     def begin(self) -> None:
@@ -75,9 +89,16 @@ class RunningCase:
         "Operator and sides of the last comparison that failed in an assertion."
 
 
+def _summary(item: pytest.Item) -> str:
+    """The first sentence of a test's docstring: what it requires of the relay."""
+    document = inspect.getdoc(getattr(item, "obj", None)) or ""
+    return " ".join(document.partition("\n\n")[0].split())
+
+
 CASE: pytest.StashKey[RunningCase] = pytest.StashKey()
 TARGET: pytest.StashKey[Target] = pytest.StashKey()
 OPTIONS: pytest.StashKey[run_options.RunOptions | None] = pytest.StashKey()
+EXPECTED: pytest.StashKey[Sequence[Expectation]] = pytest.StashKey()
 DEADLINE: pytest.StashKey[float] = pytest.StashKey()
 "When the run's budget is used up, in seconds of `time.time`, which worker processes share."
 TAP_FD: pytest.StashKey[int] = pytest.StashKey()
@@ -154,6 +175,39 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         action="append",
         dest="moqt_profile",
         help=f"Run the cases of these profiles only: {', '.join(catalog.PROFILES)}; may be repeated.",
+    )
+    add(
+        "--level",
+        metavar="NAME",
+        action="append",
+        dest="moqt_level",
+        help=f"Run only cases of these levels: {', '.join(catalog.LEVELS)}; may be repeated.",
+    )
+    add(
+        "--exclude",
+        metavar="NAME",
+        action="append",
+        dest="moqt_exclude",
+        help="Leave out a case; a name or a pattern, may be repeated.",
+    )
+    add(
+        "--moqt-strict",
+        action="store_true",
+        dest="moqt_strict",
+        help="Fail a case whose outcome is warn: the relay missed a SHOULD, or did the right thing with "
+        "another code.",
+    )
+    add(
+        "--expect",
+        metavar="FILE",
+        dest="moqt_expect",
+        help="YAML list of known failures (case, draft, reason), which are then expected to fail.",
+    )
+    add(
+        "--results",
+        metavar="PATH",
+        dest="moqt_results",
+        help="With --tap14: write the outcomes as JSON there too.",
     )
     add(
         "--require",
@@ -269,6 +323,37 @@ def _profiles(config: pytest.Config) -> list[str]:
         raise pytest.UsageError(str(error)) from None
 
 
+def _levels(config: pytest.Config) -> list[str]:
+    """The levels that the run is restricted to; none: it is not.
+
+    Raises:
+        UsageError: There is no such level.
+    """
+    try:
+        return run_options.levels(_given(config, "level") or ())
+    except run_options.OptionError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _expectations(config: pytest.Config) -> Sequence[Expectation]:
+    """The failures that are known.
+
+    Raises:
+        UsageError: The file that tells them cannot be used.
+    """
+    path = _given(config, "expect")
+    if not path:
+        return ()
+    if EXPECTED not in config.stash:
+        from pytest_moqt.expectations import load
+
+        try:
+            config.stash[EXPECTED] = load(os.path.join(config.invocation_params.dir, path))
+        except run_options.OptionError as error:
+            raise pytest.UsageError(str(error)) from None
+    return config.stash[EXPECTED]
+
+
 def _require_means(config: pytest.Config) -> None:
     """Refuse to run where no case could be judged.
 
@@ -308,9 +393,10 @@ def pytest_configure(config: pytest.Config) -> None:
     add = config.addinivalue_line
     add(
         "markers",
-        "interop(identifier, timeout=5.0, after_sending=False, since=0, revision=1, profile='catalogue'): a "
-        "case of a relay under its fixed name; timeout in seconds, from our first request with after_sending "
-        "(pytest-moqt)",
+        "interop(identifier, timeout=5.0, after_sending=False, since=0, until=0, revision=1, "
+        "profile='catalogue', level='must', optional=False, transport=''): a case of a relay under its fixed "
+        "name; timeout in seconds, from our first request with after_sending; since and until are the drafts "
+        "that have what it is about, transport the only one that does (pytest-moqt)",
     )
     add(
         "markers",
@@ -320,6 +406,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for profile in catalog.PROFILES:
         if profile != catalog.DEFAULT:
             add("markers", f"{profile}: given to the cases of the profile {profile} (pytest-moqt)")
+    for level in catalog.LEVELS:
+        add("markers", f"{level}: given to the cases of the conformance suite of this level (pytest-moqt)")
     if config.getoption("help", False) or config.getoption("version", False):
         return
     if _given(config, "relay"):
@@ -327,6 +415,8 @@ def pytest_configure(config: pytest.Config) -> None:
         _options(config)
         _require_means(config)
     _profiles(config)
+    _levels(config)
+    _expectations(config)
     budget = _budget(config)
     if _is_worker(config):
         deadline = config.workerinput.get("moqt_deadline")  # type: ignore[attr-defined]
@@ -400,23 +490,25 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out the folder of a profile that was not asked for: those cases are not even imported."""
-    profile = collection_path.name
-    if profile == catalog.DEFAULT or profile not in catalog.PROFILES:
+    """Leave out the folder of a suite that was not asked for: those cases are not even imported."""
+    suite = collection_path.name
+    if suite not in catalog.SUITES or os.path.realpath(collection_path.parent) != INTEROP_TESTS:
         return None
-    if os.path.realpath(collection_path.parent) != INTEROP_TESTS:
-        return None
-    return None if _asked_for(profile, collection_path, config) else True
+    return None if _asked_for(suite, collection_path, config) else True
 
 
-def _asked_for(profile: str, folder: Path, config: pytest.Config) -> bool:
-    """Whether a profile was named: by `--profile`, by a mark or keyword, or by a path into its folder."""
-    if profile in _profiles(config):
+def _asked_for(suite: str, folder: Path, config: pytest.Config) -> bool:
+    """Whether a suite was named: by profile, level, mark or keyword, or by a path into its folder."""
+    profiles = catalog.SUITES[suite]
+    if profiles.intersection(_profiles(config)):
+        return True
+    if suite == catalog.CONFORMANCE and _levels(config) and not _profiles(config):
         return True
     expressions = f"{config.option.markexpr} {config.option.keyword}"
-    if re.search(rf"\b{re.escape(profile)}\b", expressions):
+    words = profiles | {suite} | (set(catalog.LEVELS) if suite == catalog.CONFORMANCE else set())
+    if words.intersection(re.findall(r"[\w-]+", expressions)):
         return True
-    module = f"{os.path.basename(INTEROP_TESTS)}.{profile}"
+    module = f"{os.path.basename(INTEROP_TESTS)}.{suite}"
     for arg in config.args:
         path = arg.partition("::")[0]
         absolute = Path(os.path.abspath(os.path.join(config.invocation_params.dir, path)))
@@ -483,31 +575,38 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 f"{named[item.name]} and {function} are both called {item.name!r}: a name stands for one case"
             )
         case = item.stash[CASE] = RunningCase(item)
-        if case.profile != catalog.DEFAULT:
-            # For -m; of a profile that is not in the list, whoever made it up registers the mark.
-            item.add_marker(case.profile)
+        # For -m; of a profile that is not in the list, whoever made it up registers the mark.
+        for profile in sorted(case.known.profiles - {catalog.DEFAULT}):
+            item.add_marker(profile)
+        if case.known.profile in catalog.CATEGORIES:
+            item.add_marker(case.known.level.lower())
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _within_limit(item.obj, case, full_trace=config.option.fulltrace)
-    _keep_profiles(config, items)
+    _keep_selected(config, items)
     _check_required(config, items)
     _sort(items)
 
 
-def _keep_profiles(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests of a relay that are in none of the profiles given; without any, as ever."""
-    profiles = _profiles(config)
-    ours = [(item, item.stash[CASE].profile) for item in items if CASE in item.stash]
-    if profiles:
-        others = [item for item, profile in ours if profile not in profiles]
-    else:
+def _keep_selected(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests of a relay that are not asked for by profile, level or name; otherwise as ever."""
+    profiles, levels = _profiles(config), _levels(config)
+    excluded = run_options.words(_given(config, "exclude") or ())
+
+    def wanted(item: pytest.Item) -> bool:
+        case = item.stash[CASE].known
+        if any(fnmatchcase(case.identifier, pattern) for pattern in excluded):
+            return False
+        if levels and case.level.lower() not in levels:
+            return False
+        if profiles:
+            return bool(case.profiles.intersection(profiles))
         # In a copy of the folder of cases, which only looks like ours.
-        others = [
-            item
-            for item, profile in ours
-            if profile != catalog.DEFAULT and not _asked_for(profile, item.path.parent, config)
-        ]
+        suite = next((name for name, known in catalog.SUITES.items() if case.profile in known), None)
+        return suite is None or _asked_for(suite, item.path.parent, config)
+
+    others = {item for item in items if CASE in item.stash and not wanted(item)}
     if others:
-        config.hook.pytest_deselected(items=others)
+        config.hook.pytest_deselected(items=[item for item in items if item in others])
         items[:] = [item for item in items if item not in others]
 
 
@@ -557,8 +656,11 @@ def _name(item: pytest.Item) -> None:
 
 
 def _sort(items: list[pytest.Item]) -> None:
-    """Put the cases of the catalogue in its order, in the places that they have."""
-    order = {known.identifier: place for place, known in enumerate(catalog.known())}
+    """Put the cases of the lists in their order, in the places that they have."""
+    cases = [item.stash[CASE].known for item in items if CASE in item.stash]
+    beyond = any(case.profile in catalog.CATEGORIES for case in cases)
+    listed = catalog.known() if beyond else (*catalog.CATALOG, *catalog.QUIC)
+    order = {known.identifier: place for place, known in enumerate(listed)}
 
     def rank(item: pytest.Item) -> int | None:
         case = item.stash.get(CASE, None)
@@ -672,7 +774,9 @@ def pytest_runtest_makereport(
     case = item.stash.get(CASE, None)
     if case is None and not _given(item.config, "tap14"):
         return report
-    if case is not None and call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception):
+    if case is not None and report.failed and call.excinfo is not None:
+        _skip_what_is_not_offered(report, call.excinfo.value, case)
+    if case is not None and call.excinfo is not None and report.skipped:
         _required_but_skipped(item, report, call.excinfo, case)
     elif report.failed and call.excinfo is not None:
         if case is not None:
@@ -684,6 +788,10 @@ def pytest_runtest_makereport(
             report.sections.append(("MoQT", _explained(failure)))
             if "journal" in failure:
                 report.sections.append((JOURNAL, _of_journals(failure["journal"])))
+    if case is not None and report.passed and report.when == "call" and case.relay is not None:
+        _fail_what_is_strict(item, report, case, case.relay)
+    if case is not None and report.when == "call":
+        _expect(item, report, case)
     if case is not None:
         facts = vars(report)["moqt_case"] = _facts(item, case)
         if report.when == "call" and report.passed and "journal" in facts:
@@ -704,7 +812,7 @@ def _required_but_skipped(
     case: RunningCase,
 ) -> None:
     """With --require: a case that cannot be tried has failed."""
-    if not report.skipped or hasattr(report, "wasxfail") or not _is_required(item, case):
+    if hasattr(report, "wasxfail") or not _is_required(item, case):
         return
     reason = str(excinfo.value)
     message = f"required, but skipped: {reason}"
@@ -718,6 +826,50 @@ def _required_but_skipped(
         **_citations(case.anchors, _draft_of(item, None)),
     }
     report.sections.append(("MoQT", _explained(failure)))
+
+
+def _skip_what_is_not_offered(report: pytest.TestReport, error: BaseException, case: RunningCase) -> None:
+    """Of what a relay need not offer, its word that it does not is a reason to skip."""
+    if not case.known.optional or case.relay is None or not case.relay.declined(error):
+        return
+    report.outcome = "skipped"
+    report.longrepr = ("", 0, f"not-supported: {error}")
+
+
+def _fail_what_is_strict(
+    item: pytest.Item, report: pytest.TestReport, case: RunningCase, relay: RelayUnderTest
+) -> None:
+    """With --moqt-strict: a warning is a failure."""
+    warnings = relay.observed.warnings
+    if not warnings or not _given(item.config, "strict"):
+        return
+    case.failed = True
+    report.outcome, report.longrepr = "failed", f"strict: {warnings[0]}"
+    failure = vars(report)["moqt_failure"] = {
+        "expected": "no warning, as --strict asks",
+        "received": warnings[0],
+        "message": f"strict: {'; '.join(warnings)}",
+        "cause": "data",
+        **_citations(case.anchors, _draft_of(item, None)),
+    }
+    report.sections.append(("MoQT", _explained(failure)))
+
+
+def _expect(item: pytest.Item, report: pytest.TestReport, case: RunningCase) -> None:
+    """With --expect: a failure that is known is expected, and its absence is not."""
+    if report.skipped or hasattr(report, "wasxfail"):
+        return
+    target = item.config.stash.get(TARGET, None)
+    spoken = None if target is None or target.draft is None else target.draft.number
+    known = next(
+        (known for known in _expectations(item.config) if known.is_about(case.known.identifier, spoken)), None
+    )
+    if known is None:
+        return
+    # As pytest reports a test marked xfail: skipped when it fails, passed when it does not.
+    vars(report)["wasxfail"] = known.reason
+    if report.failed:
+        report.outcome = "skipped"
 
 
 def _citations(anchors: Sequence[str], draft: int | None) -> dict[str, Any]:
@@ -799,8 +951,15 @@ def _of_journals(journals: dict[str, list[str]]) -> str:
 def _facts(item: pytest.Item, case: RunningCase) -> dict[str, Any]:
     """What the report says of the case and its sessions, whatever its verdict."""
     target = item.config.stash[TARGET]
-    facts: dict[str, Any] = {"identifier": case.identifier, "revision": case.revision, **target.facts()}
+    facts: dict[str, Any] = {
+        "identifier": case.identifier,
+        "revision": case.known.revision,
+        "level": case.known.level,
+        "profile": case.known.profile,
+        **target.facts(),
+    }
     if case.relay is not None:
+        facts["outcome"] = case.relay.observed.outcome
         facts["sessions"] = {role: dict(known) for role, known in case.relay.records.items()}
         facts["notes"] = case.relay.notes()
         facts.update(case.relay.findings())

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import pytest_moqt
-from pytest_moqt import catalog
+from pytest_moqt import catalog, results
 from pytest_moqt.limits import Watchdog
 from pytest_moqt.plugin import OPTIONS, connection_ids, planned_names
 from pytest_moqt.stream import COLLECTION, TapStream
@@ -32,7 +32,7 @@ RESERVE = 1024
 EXIT_SECONDS = 3.0
 "What pytest may take to end after a signal; the document is complete by then."
 
-FINDINGS = ("skip", "quic", "measured", "notes")
+FINDINGS = ("skip", "warnings", "observed", "quic", "measured", "notes")
 "What the report says of a case beside its verdict, where there is any of it (see `RelayUnderTest.findings`)."
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -81,6 +81,15 @@ class Verdict:
         return not self.failed
 
     @property
+    def outcome(self) -> str:
+        """The outcome, of those that `results` knows."""
+        if self.failed:
+            return "fail"
+        if self.skipped is not None:
+            return "skip"
+        return str(self.facts.get("outcome", "pass"))
+
+    @property
     def attempt(self) -> dict[str, Any]:
         """What the report says of an attempt that was not the last."""
         said = {"status": "fail", "duration_ms": round(self.seconds * 1000)}
@@ -108,6 +117,8 @@ class Reporter:
         self._cases = ""
         self._interrupted = ""
         self._pid = os.getpid()
+        self._results: list[dict[str, Any]] = []
+        self._unexpected: list[str] = []
         self._watchdog = Watchdog(self._cut_off)
         self._handlers: dict[signal.Signals, Any] = {}
         if budget is not None:
@@ -277,13 +288,19 @@ class Reporter:
         elif verdict.skipped is not None and not verdict.failed:
             directive, reason = "SKIP", verdict.skipped
         as_subtests = bool(self.config.option.moqt_subtests)
+        values = self._diagnostics(verdict, attempts, list_steps=not as_subtests)
+        self._results.append(
+            results.entry(planned_names([nodeid])[0], verdict.outcome, values, directive, reason)
+        )
+        if directive == "TODO" and verdict.ok:
+            self._unexpected.append(planned_names([nodeid])[0])
         self._end_line_of_stderr()
         self.stream.point(
             nodeid,
             verdict.ok,
             directive=directive,
             reason=reason,
-            values=self._diagnostics(verdict, attempts, list_steps=not as_subtests),
+            values=values,
             steps=verdict.steps if as_subtests else (),
         )
         if self._facts.get("draft") or directive != "SKIP" or not verdict.facts:
@@ -334,6 +351,10 @@ class Reporter:
         if facts:
             values["implementation_version"] = pytest_moqt.__version__
             values["test_spec_revision"] = facts.get("revision", 1)
+            if facts.get("profile") in catalog.CATEGORIES:
+                values.update(outcome=verdict.outcome, level=facts["level"], profile=facts["profile"])
+            if verdict.todo is not None and verdict.ok:
+                values["unexpected_pass"] = verdict.todo
         if list_steps and verdict.steps:
             values["steps"] = [
                 {"name": name, "status": note.lower() if note else "pass" if ok else "fail"}
@@ -384,6 +405,7 @@ class Reporter:
                 raise
             # That was our own way out of whatever took its time; the document has its end.
         finally:
+            self._write_results(session)
             self._end(session, session.exitstatus)
         return result
 
@@ -417,6 +439,7 @@ class Reporter:
             self._bail_out(f"pytest ended with {_exit_name(exitstatus)} before any test")
         else:
             self._skip_extra()
+            self._sum_up()
             missing = self.stream.unfinished
             if missing:
                 why = session.shouldfail or session.shouldstop or f"{missing[0].name} was not run"
@@ -442,6 +465,32 @@ class Reporter:
             number, handler = self._handlers.popitem()
             if signal.getsignal(number) == self._on_signal:
                 signal.signal(number, handler)
+
+    def _sum_up(self) -> None:
+        """Comments at the end: the outcomes, where TAP does not tell them, and what passed unexpectedly."""
+        counted = results.totals([entry["outcome"] for entry in self._results])
+        if counted.keys() & {"warn", "info"}:
+            said = ", ".join(f"{count} {outcome}" for outcome, count in counted.items())
+            self.stream.comment(f"Outcomes: {said}")
+        if self._unexpected:
+            sentence = f"passed, although known to fail: {', '.join(self._unexpected)}"
+            self.stream.comment(f"Note: {sentence}")
+            self._say(sentence)
+
+    def _write_results(self, session: pytest.Session) -> None:
+        """With --results: the outcomes as JSON."""
+        path = self.config.option.moqt_results
+        if not path:
+            return
+        head: dict[str, Any] = {
+            "client": f"moq-test-client {pytest_moqt.__version__}",
+            **{name: self._facts[name] for name in ("relay", "draft", "transport") if name in self._facts},
+        }
+        try:
+            results.write(path, head, self._results, ended=not self.stream.unfinished)
+        except OSError as error:
+            error.filename = path
+            self._unwritten(session, error)
 
     def _skip_extra(self) -> None:
         for name in () if self.command is None else self.command.extra:
@@ -516,8 +565,11 @@ class Reporter:
 def _selection(names: Sequence[str]) -> str:
     """How many cases of each profile were selected, of those that have any."""
     said = []
+    listed = (*catalog.CATALOG, *catalog.QUIC)
+    # Those of the suite are in a file, which is not read where none of them can be meant.
+    cases = listed if {case.identifier for case in listed}.issuperset(names) else catalog.known()
     for profile in catalog.PROFILES:
-        known = [case.identifier for case in catalog.known() if case.profile == profile]
+        known = [case.identifier for case in cases if case.profile == profile]
         selected = sum(name in names for name in known)
         if selected:
             whose = "the catalogue's" if profile == catalog.DEFAULT else f"the profile {profile}'s"

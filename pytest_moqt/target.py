@@ -20,16 +20,19 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import pytest
 
 from pytest_moqt.client.errors import ConnectError
-from pytest_moqt.client.failures import CaseFailure, NotConnected
+from pytest_moqt.client.failures import CaseFailure, NotConnected, UnexpectedReply, leaves
+from pytest_moqt.client.opening import USUAL, Opening
 from pytest_moqt.client.session import ClientSession, connect
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import Endpoint, TransportChoice, parse_relay_url
 from pytest_moqt.limits import CONNECT_SECONDS, Limit
+from pytest_moqt.needs import NOTHING, Needs
+from pytest_moqt.observed import Observed, Should
 from pytest_moqt.options import EMBEDDED, RunOptions
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.layouts import defines
 from pytest_moqt.protocol.messages import Message
-from pytest_moqt.protocol.spans import drafts
+from pytest_moqt.protocol.registries import RequestErrorCode
 
 if TYPE_CHECKING:
     from pytest_moqt.client.connection import Connection, QuicOptions
@@ -146,17 +149,19 @@ class Target:
 class RelayUnderTest:
     """The relay, as one case sees it."""
 
-    def __init__(self, target: Target, limit: Limit, *, since: int = 0) -> None:
+    def __init__(self, target: Target, limit: Limit, needs: Needs = NOTHING) -> None:
         """One for each case.
 
         Args:
             target: What the run shares.
             limit: The clock of the case.
-            since: The first draft that the case exists in; 0: all have it.
+            needs: What must be there for the case to make sense.
         """
         self._target = target
         self._limit = limit
-        self._drafts = drafts(since)
+        self._needs = needs
+        self.observed = Observed()
+        "What the relay did that is no failure and worth saying."
         self._suffix = secrets.token_hex(16).encode()
         self._sessions: dict[str, ClientSession] = {}
         self._journals: dict[str, Journal] = {}
@@ -214,7 +219,12 @@ class RelayUnderTest:
 
     @contextlib.asynccontextmanager
     async def connect(
-        self, role: str = "client", *, quic: QuicOptions | None = None, retry_port: bool = False
+        self,
+        role: str = "client",
+        *,
+        quic: QuicOptions | None = None,
+        retry_port: bool = False,
+        opening: Opening = USUAL,
     ) -> AsyncIterator[ClientSession]:
         """A session with the relay, closed on leaving.
 
@@ -223,6 +233,7 @@ class RelayUnderTest:
             quic: What is asked of the QUIC connection, which is then in `session.connection`, and its facts
                 in the report.
             retry_port: Dial the port that is known to send Retry, where one was named.
+            opening: How the session begins, where that is what the case is about.
 
         Raises:
             ConnectError: No connection came about.
@@ -232,7 +243,7 @@ class RelayUnderTest:
         """
         __tracebackhide__ = True
         self.skip_unless_it_exists()
-        session = await self._dial(role, quic, retry_port=retry_port)
+        session = await self._dial(role, quic, retry_port=retry_port, opening=opening)
         try:
             # Again, now that the draft is known.
             self.skip_unless_it_exists()
@@ -245,12 +256,35 @@ class RelayUnderTest:
         await self._leave(role, session)
 
     def skip_unless_it_exists(self) -> None:
-        """Skip the case when no draft that the run can still be about has it."""
-        offer = self._target.offer
-        if not any(number in self._drafts for number in offer):
-            self._skipped = "draft-lacks-it"
-            without = " and ".join(f"draft-{number}" for number in offer)
-            pytest.skip(f"not in {without}: only {self._drafts} have what this case needs")
+        """Skip the case when the run can be about nothing that has what it needs."""
+        lacking = self._needs.lacking(self._target.offer, self._target.endpoint.transport)
+        if lacking is not None:
+            self._skipped, sentence = lacking
+            pytest.skip(sentence)
+
+    def warn(self, reason: str, sentence: str) -> None:
+        """Say that the relay did less well than it should, and go on: the outcome is `warn` at best.
+
+        Args:
+            reason: For machines, in small letters and hyphens, such as `wrong-code`.
+            sentence: For people: what it did, and what it should have done.
+        """
+        self.observed.warnings.append(f"{reason}: {sentence}")
+
+    def info(self, sentence: str) -> None:
+        """Say which of several ways that the draft allows the relay took: the outcome is `info` at best."""
+        self.observed.choices.append(sentence)
+
+    def should(self, what: str, *, seconds: float | None = None) -> Should:
+        """What fails inside this is a warning: the draft says SHOULD, or leaves it open.
+
+        Use it with `with`, or with `async with` where it waits and `seconds` ends the wait.
+
+        Args:
+            what: What the relay should do, for the warning: `the relay should end the stream`.
+            seconds: How long to wait for it.
+        """
+        return Should(self, what, seconds)
 
     def awaited(self) -> list[str]:
         """What the case's sessions wait for at this moment."""
@@ -283,6 +317,11 @@ class RelayUnderTest:
         told = (session.told(shown, code) for session in self._sessions.values())
         return next((failure for failure in told if failure), None)
 
+    def declined(self, error: BaseException) -> bool:
+        """Whether a failure is a request that the relay refused with NOT_SUPPORTED."""
+        refusals = [leaf for leaf in leaves(error) if isinstance(leaf, UnexpectedReply)]
+        return bool(refusals) and all(leaf.code == RequestErrorCode.NOT_SUPPORTED for leaf in refusals)
+
     def half_said(self) -> list[str]:
         """What came and is no whole message, a phrase for each stream of each session."""
         return [
@@ -310,17 +349,27 @@ class RelayUnderTest:
         return journals
 
     def findings(self) -> dict[str, Any]:
-        """What the report says of the case beside its verdict: `skip`, `quic` by role, and `measured`."""
+        """What the report says of the case beside its verdict.
+
+        Under `skip`, `warnings`, `observed`, `quic` (by role) and `measured`.
+        """
         # The last: a case that has many connections has its trouble with one of those.
         last = [*self._connections.items()][-MAX_CONNECTIONS:]
         return {
             "skip": self._skipped,
+            "warnings": list(self.observed.warnings),
+            "observed": list(self.observed.choices),
             "quic": {role: connection.facts.report() for role, connection in last},
             "measured": self.measured,
         }
 
     async def _dial(
-        self, role: str, quic: QuicOptions | None = None, *, retry_port: bool = False
+        self,
+        role: str,
+        quic: QuicOptions | None = None,
+        *,
+        retry_port: bool = False,
+        opening: Opening = USUAL,
     ) -> ClientSession:
         name = role
         number = 1
@@ -347,6 +396,7 @@ class RelayUnderTest:
                 tls=self._target.tls_of(endpoint),
                 role=name,
                 timeout=timeout,
+                opening=opening,
                 **beneath,
             )
         except (ConnectError, CaseFailure) as error:

@@ -34,7 +34,9 @@ CODEC = {
 "All of protocol/ but what makes a session: session, topology, events."
 PUBLIC = "pytest_moqt"
 
-_LIGHT = frozenset({"pytest_moqt.cli", "pytest_moqt.catalog", "pytest_moqt.options"})
+_LIGHT = frozenset(
+    {f"pytest_moqt.{name}" for name in ("cli", "catalog", "options", "selection", "listing", "expectations")}
+)
 "What the command imports before it knows that there will be a run."
 
 _LIGHT_ENDPOINT = frozenset({f"quic_interop.{name}" for name in ("cases", "errors", "settings")})
@@ -80,7 +82,7 @@ RULES = [
     ),
     *(
         Rule(f"pytest_moqt/{name}.py", STDLIB, _LIGHT, module_level=True)
-        for name in ("cli", "catalog", "options")
+        for name in ("cli", "catalog", "options", "selection", "listing", "expectations")
     ),
     Rule("pytest_moqt/*.py", STDLIB | {"pytest", "_pytest", "pytest_asyncio", "yaml", "pytest_moqt"}),
     Rule("interop_tests/**/*.py", STDLIB | {"pytest", "interop_tests"}, exact=frozenset({PUBLIC})),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_moqt.client.journal import Journal
     from pytest_moqt.protocol.errors import RemoteProtocolError
+    from pytest_moqt.protocol.registries import RequestErrorCode
 
 CAUSES: Final = (
     *("transport", "tls", "alpn", "webtransport", "setup", "rejected", "wrong-message"),
@@ -58,7 +61,13 @@ class SetupError(CaseFailure):
 
 
 class UnexpectedReply(CaseFailure):
-    """A request was answered, but not as the case needs."""
+    """A request was answered, but not as the case needs.
+
+    Attributes:
+        code: Of a refusal: what it said.
+    """
+
+    code: RequestErrorCode | int | None = None
 
 
 class SessionEnded(CaseFailure):
@@ -83,3 +92,12 @@ class NotConnected(CaseFailure):
         super().__init__(message, cause=cause, expected=expected, received=received)
         self.code = code
         self.kind = kind
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group of them, however deep; any other error alone."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error

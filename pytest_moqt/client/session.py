@@ -27,7 +27,9 @@ from pytest_moqt.client.failures import (
     UnexpectedReply,
 )
 from pytest_moqt.client.journal import Journal, WatchedTransport
+from pytest_moqt.client.opening import USUAL, Opening
 from pytest_moqt.client.quic import NO_VIABLE_PATH, ClientTransport
+from pytest_moqt.client.raw import RawStream
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import Endpoint
 from pytest_moqt.client.wording import describe_close, describe_error, describe_stream_error
@@ -52,9 +54,9 @@ from pytest_moqt.protocol.events import (
 from pytest_moqt.protocol.framing import Frame
 from pytest_moqt.protocol.layouts import Sender, layout_of_message, layout_of_type, reply_names
 from pytest_moqt.protocol.objects import ObjectDatagram, StreamObject, SubgroupHeader
-from pytest_moqt.protocol.parameters import Options, SetupOption
-from pytest_moqt.protocol.registries import REQUEST_ERRORS
-from pytest_moqt.protocol.session import Session
+from pytest_moqt.protocol.parameters import Options, Parameters, SetupOption
+from pytest_moqt.protocol.registries import REQUEST_ERRORS, StreamError
+from pytest_moqt.protocol.session import Edit, Session
 from pytest_moqt.protocol.transport import StopSending, StreamReset, StreamTransport, TransportEvent
 from pytest_moqt.protocol.values import KeyValues
 
@@ -177,8 +179,15 @@ class ClientSession:
 
     # ---- requests of ours --------------------------------------------------------------------------
 
-    async def open(self, message: MessageT) -> MessageT:
+    async def open(
+        self, message: MessageT, *, number: int | None = None, edit: Edit | None = None
+    ) -> MessageT:
         """Send a request, waiting for the relay's credit where the draft has it.
+
+        Args:
+            message: The request.
+            number: Its request id, where it is not to be the next.
+            edit: What is changed of its frame before it is sent.
 
         Returns:
             The message with its request id, to be given to `answer` and `cancel`.
@@ -190,7 +199,7 @@ class ClientSession:
                 f"MAX_REQUEST_ID above {session.credit} to send {name}", lambda: session.may_request or None
             )
         self._check_open(f"{name} to be sent", f"before {name} was sent")
-        request = session.request(message)
+        request = session.request(message, number=number, edit=edit)
         self._sent_at[request.id] = time.monotonic()
         if self.on_first_request is not None:
             self.on_first_request()
@@ -250,10 +259,57 @@ class ClientSession:
         wanted = layout_of_message(self.draft, kind, answering=type(request.message)).name
         raise self._unexpected(request, reply, wanted)
 
-    async def cancel(self, message: m.Message) -> None:
-        """Withdraw a request of ours in the draft's own way."""
+    async def update(self, message: m.Message, parameters: Parameters) -> m.Message | None:
+        """Change a request of ours, or a PUBLISH of the relay's, and wait for the answer.
+
+        Returns:
+            The answer; None where the draft gives none (14).
+
+        Raises:
+            CaseFailure: The relay abandoned the request, or the session ended.
+        """
+        request = self._state(message)
+        name = layout_of_message(self.draft, m.RequestUpdate).name
+        self._check_open(f"{name} to be sent", f"before {name} was sent")
+        pending = self._session.update(request, m.RequestUpdate(parameters))
+        replies = reply_names(self.draft, m.RequestUpdate)
+        if not replies:
+            return None
+        had = len(pending.replies)
+        expected = f"{' or '.join(replies)} for the update of request {request.id}"
+
+        def answered() -> m.Message | None:
+            if len(pending.replies) > had:
+                return pending.replies[had]
+            if request.cancelled or request.ended:
+                raise self._given_up(request, expected)
+            return None
+
+        return await self._wait(expected, answered)
+
+    async def cancel(self, message: m.Message, code: StreamError = StreamError.CANCELLED) -> None:
+        """Withdraw a request of either end in the draft's own way; `code` where that is a stream's end."""
         self._check_open("the request to be withdrawn", "before the request was withdrawn")
-        self._session.cancel(self._state(message))
+        self._session.cancel(self._state(message), code)
+
+    async def finish(self, message: m.Message) -> None:
+        """End our half of the stream of a request, where it has its own."""
+        self._check_open("the stream to be ended", "before the stream was ended")
+        self._session.finish(self._state(message))
+
+    async def wait_withdrawn(self, message: m.Message) -> None:
+        """Wait until the relay withdraws its request, or abandons ours, in the draft's own way."""
+        request = self._state(message)
+        name = layout_of_message(self.draft, type(request.message)).name
+        what = f"the end of {name} (request {request.id}) by the relay"
+        await self._wait(what, lambda: request.cancelled or None, initiative=True)
+
+    async def wait_ended(self, message: m.Message) -> None:
+        """Wait until the relay ends its half of a request's stream, or withdraws from it."""
+        request = self._state(message)
+        name = layout_of_message(self.draft, type(request.message)).name
+        what = f"the end of the stream of {name} (request {request.id})"
+        await self._wait(what, lambda: request.ended or request.cancelled or None, initiative=True)
 
     # ---- requests of the relay ---------------------------------------------------------------------
 
@@ -285,10 +341,10 @@ class ClientSession:
 
         return await self._wait(f"{name} from the relay", arrived, initiative=True)
 
-    async def reply(self, message: m.Message, answer: m.Message) -> None:
-        """Answer a request of the relay."""
+    async def reply(self, message: m.Message, answer: m.Message, *, edit: Edit | None = None) -> None:
+        """Answer a request of the relay; `edit` changes the answer's frame before it is sent."""
         self._check_open("the answer to be sent", "before it was answered")
-        self._session.reply(self._state(message), answer)
+        self._session.reply(self._state(message), answer, edit=edit)
 
     async def send(self, message: m.Message | None, later: m.Message) -> None:
         """Say something later about a request of either end; None: on the control stream."""
@@ -324,14 +380,21 @@ class ClientSession:
 
     async def receive_object(self) -> ObjectReceived | DataStreamEnded | DataStreamReset:
         """The next object of any data stream, or the end of one."""
+        return await self._wait("an object", self._next_object, initiative=True)
 
-        def arrived() -> ObjectReceived | DataStreamEnded | DataStreamReset | None:
-            if not self._objects:
-                return None
-            event = self._objects.popleft()
-            if isinstance(event, ObjectReceived):
-                self._held_octets -= _octets(event)
-            return event
+    def _next_object(self) -> ObjectReceived | DataStreamEnded | DataStreamReset | None:
+        if not self._objects:
+            return None
+        event = self._objects.popleft()
+        if isinstance(event, ObjectReceived):
+            self._held_octets -= _octets(event)
+        return event
+
+    async def receive_data(self) -> ObjectReceived | DataStreamEnded | DataStreamReset | ObjectDatagram:
+        """The next of what `receive_object` and `receive_datagram` give, whichever is there first."""
+
+        def arrived() -> ObjectReceived | DataStreamEnded | DataStreamReset | ObjectDatagram | None:
+            return self._next_object() or (self.datagrams.pop(0) if self.datagrams else None)
 
         return await self._wait("an object", arrived, initiative=True)
 
@@ -354,6 +417,29 @@ class ClientSession:
             Its stream; None for the control stream.
         """
         return self._session.send_frame(frame, None if about is None else self._state(about))
+
+    @property
+    def control_stream(self) -> RawStream:
+        """The stream on which we send what belongs to no request."""
+        return RawStream(self._watched, self._session.control_stream)
+
+    def stream_of(self, message: m.Message) -> RawStream:
+        """The stream on which a request is spoken of: its own, or the control stream."""
+        stream_id = self._state(message).stream_id
+        return self.control_stream if stream_id is None else RawStream(self._watched, stream_id)
+
+    def open_stream(self, *, unidirectional: bool = True) -> RawStream:
+        """Open a stream for whatever bytes."""
+        self._check_open("a stream to be opened", "before a stream was opened")
+        return RawStream(self._watched, self._watched.open_stream(unidirectional=unidirectional))
+
+    def send_octets(self, data: bytes) -> None:
+        """Send a datagram of whatever bytes."""
+        self._watched.send_datagram(data)
+
+    def stop_stream(self, stream_id: int, code: int = 0) -> None:
+        """Ask the relay to abandon a data stream of its own; what still comes of it is dropped."""
+        self._session.refuse_stream(stream_id, code)
 
     # ---- the end -----------------------------------------------------------------------------------
 
@@ -406,9 +492,9 @@ class ClientSession:
 
     # ---- inside ------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Send our SETUP."""
-        self._session.start()
+    def begin(self, edit: Edit | None = None) -> None:
+        """Send our SETUP; `edit` changes its frame before."""
+        self._session.start(edit)
 
     def handle(self, event: TransportEvent) -> None:
         """Take an event of the transport."""
@@ -632,12 +718,14 @@ class ClientSession:
         received = self.describe(reply, asked)
         refused = isinstance(reply, m.RequestError)
         verb = "refused" if refused else "answered"
-        return UnexpectedReply(
+        failure = UnexpectedReply(
             f"the relay {verb} {name} (request {request.id}) with {received}{self._after(request)}",
             cause="rejected" if refused else "wrong-message",
             expected=f"{wanted} for request {request.id}",
             received=received,
         )
+        failure.code = reply.code if isinstance(reply, m.RequestError) else None
+        return failure
 
     def _after(self, request: RequestState) -> str:
         """How long a request took to be settled: ` after 3 ms`."""
@@ -673,6 +761,10 @@ class ClientSession:
         return RequestAbandoned(
             message, cause="reset", expected=expected, received=received, spec="request-cancellation"
         )
+
+    def describe_close(self, close: Close) -> str:
+        """How a session ended, as a report prints it: `PROTOCOL_VIOLATION (0x3): "unexpected type"`."""
+        return describe_close(close, self.draft)
 
     def describe(self, message: m.Message, answering: type[m.Message] | None = None) -> str:
         """A message as a report prints it, codes by name: `REQUEST_ERROR DOES_NOT_EXIST (0x10): "gone"`."""
@@ -729,14 +821,15 @@ def _facts(transport: ClientTransport, row: Draft | None) -> dict[str, str]:
     return facts
 
 
-def _options(endpoint: Endpoint) -> Options:
+def _options(endpoint: Endpoint, opening: Opening) -> Options:
     """Our setup options: PATH and AUTHORITY over raw QUIC only (`path`, `authority`)."""
     pairs: list[tuple[int, Any]] = []
     if endpoint.transport == "quic":
         pairs.append((SetupOption.PATH, endpoint.path.encode()))
         pairs.append((SetupOption.AUTHORITY, endpoint.authority.encode()))
     pairs.append((SetupOption.MOQT_IMPLEMENTATION, IMPLEMENTATION.encode()))
-    return KeyValues(pairs)
+    others = {key for key, _ in opening.options}
+    return KeyValues([*(pair for pair in pairs if pair[0] not in others), *opening.options])
 
 
 async def connect(
@@ -748,6 +841,7 @@ async def connect(
     timeout: float,
     quic: QuicOptions | None = None,
     watch: Callable[[Connection], None] | None = None,
+    opening: Opening = USUAL,
 ) -> ClientSession:
     """Dial a relay and exchange SETUP.
 
@@ -766,6 +860,7 @@ async def connect(
         quic: What is asked of the QUIC connection. SETUP can be sent early only in a draft that is offered
             alone, over raw QUIC.
         watch: Told of each connection that is tried, where something is asked of it.
+        opening: How the session begins.
 
     Raises:
         ConnectError: No connection, or none in a draft that was offered.
@@ -775,15 +870,15 @@ async def connect(
     rows = [draft(number) for number in offer]
     unnamed = [row for row in rows if row.wt_protocol is None]
     if endpoint.transport != "webtransport" or not unnamed or unnamed == rows:
-        return await _connect(endpoint, rows, tls, role, timeout, began, quic, watch)
+        return await _connect(endpoint, rows, tls, role, timeout, began, quic, watch, opening)
     named = [row for row in rows if row.wt_protocol is not None]
     try:
-        return await _connect(endpoint, named, tls, role, timeout, began, quic, watch)
+        return await _connect(endpoint, named, tls, role, timeout, began, quic, watch, opening)
     except ConnectError as refusal:
         if refusal.kind != "webtransport":
             raise
         try:
-            session = await _connect(endpoint, unnamed, tls, role, timeout, began, quic, watch)
+            session = await _connect(endpoint, unnamed, tls, role, timeout, began, quic, watch, opening)
         except (ConnectError, CaseFailure):
             raise refusal from None
         session.remarks.append(
@@ -801,6 +896,7 @@ async def _connect(
     began: float,
     quic: QuicOptions | None,
     watch: Callable[[Connection], None] | None,
+    opening: Opening,
 ) -> ClientSession:
     """One connection, offering these drafts at once (see `connect`)."""
     protocols = [row.wt_protocol for row in rows if row.wt_protocol is not None]
@@ -810,7 +906,7 @@ async def _connect(
 
     def begin(transport: ClientTransport) -> None:
         """Send SETUP with the first flight."""
-        begun[:] = [ClientSession(transport, rows[0], role, _options(endpoint), began, early=True)]
+        begun[:] = [ClientSession(transport, rows[0], role, _options(endpoint, opening), began, early=True)]
         begun[0].begin()
 
     asked = None
@@ -832,12 +928,14 @@ async def _connect(
         if begun:
             session = begun[0]
         else:
-            session = ClientSession(transport, row, role, _options(endpoint), began)
-            session.begin()
+            session = ClientSession(transport, row, role, _options(endpoint, opening), began)
+            if opening.send:
+                session.begin(opening.edit)
         for event in early:
             session.handle(event)
         sink[0] = session.handle
-        await session.wait_setup(max(0.0, timeout - (time.monotonic() - began)), began)
+        if opening.wait:
+            await session.wait_setup(max(0.0, timeout - (time.monotonic() - began)), began)
     except BaseException:
         transport.close()
         await transport.finish()

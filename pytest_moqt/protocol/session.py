@@ -109,6 +109,8 @@ Where the draft has credit, no more is granted: a peer that keeps to it can do n
 """
 
 MessageT = TypeVar("MessageT", bound=m.Message)
+Edit = Callable[[Frame], Frame]
+"A change of a frame before it is sent."
 Observer = Callable[[str, int | None, Frame, m.Message | None, Layout | None], None]
 "Told of every control frame: `sent` or `received`, stream id, frame, and what it means if that is known."
 
@@ -204,8 +206,8 @@ class Session:
 
     # ---- what we say -------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Send our SETUP."""
+    def start(self, edit: Edit | None = None) -> None:
+        """Send our SETUP; `edit` changes its frame before."""
         pairs = list(self._options.pairs)
         if self.draft.request_id_credit and SetupOption.MAX_REQUEST_ID not in self._options:
             pairs.append((SetupOption.MAX_REQUEST_ID, REQUEST_CREDIT))
@@ -215,6 +217,8 @@ class Session:
         setup = m.Setup(options, versions)
         layout = layout_of_message(self.draft, m.Setup, sender=self._sender)
         frame = encode_by(setup, layout, self.draft)
+        if edit is not None:
+            frame = edit(frame)
         self._streams.start(frame)
         self._observe("sent", None, frame, setup, layout)
 
@@ -228,8 +232,16 @@ class Session:
         """The request id that the peer does not allow any more; None where the draft sets no limit."""
         return self._our_credit if self.draft.request_id_credit else None
 
-    def request(self, message: m.Message) -> RequestState:
+    def request(
+        self, message: m.Message, *, number: int | None = None, edit: Edit | None = None
+    ) -> RequestState:
         """Make a request.
+
+        Args:
+            message: The request.
+            number: Its id, where it is not to be the next; later ones go on from there.
+            edit: What is changed of its frame before it is sent: a request that is not as it should be, or
+                has what the table does not know, and is answered like any other.
 
         Returns:
             Its state; `message` inside carries the request id.
@@ -245,8 +257,12 @@ class Session:
             raise LocalProtocolError(
                 f"the peer allows request ids below {self._our_credit} only, the next is {self._next_id}"
             )
+        if number is not None:
+            self._next_id = number
         message = dataclasses.replace(message, request_id=self._next_id)  # type: ignore[call-arg]
         frame = encode_by(message, layout, self.draft)
+        if edit is not None:
+            frame = edit(frame)
         request = RequestState(self._take_id(), message, ours=True, awaiting=[type(message)])
         self.requests[request.id] = request
         self._note_fill(request.id, message)
@@ -284,8 +300,8 @@ class Session:
         self._send(frame, layout, None if self.draft.replies_carry_request_id else request, update)
         return pending
 
-    def reply(self, request: RequestState, message: m.Message) -> None:
-        """Answer a request of the peer.
+    def reply(self, request: RequestState, message: m.Message, *, edit: Edit | None = None) -> None:
+        """Answer a request of the peer; `edit` as for `request`.
 
         Raises:
             LocalProtocolError: It is not the peer's, is answered, or may not be answered so.
@@ -297,6 +313,8 @@ class Session:
         if self.draft.replies_carry_request_id:
             message = dataclasses.replace(message, request_id=request.id)  # type: ignore[call-arg]
         frame = encode_by(message, layout, self.draft)
+        if edit is not None:
+            frame = edit(frame)
         request.owed.pop(0)
         request.replies.append(message)
         if isinstance(message, m.RequestError) and asked is not m.RequestUpdate:
@@ -365,11 +383,11 @@ class Session:
         self._transport.send(stream_id, data)
         return stream_id, encoder
 
-    def refuse_stream(self, stream_id: int) -> None:
+    def refuse_stream(self, stream_id: int, code: int = 0) -> None:
         """Take no more of a data stream of the peer; what is still under way is dropped."""
         if self._data.pop(stream_id, None) is not None:
             self._refused.add(stream_id)
-            self._transport.stop(stream_id, 0)
+            self._transport.stop(stream_id, code)
 
     def send_datagram(self, datagram: ObjectDatagram) -> None:
         """Send one object in a datagram."""
@@ -395,6 +413,18 @@ class Session:
         self._streams.send(frame, layout, target)
         stream_id = target.stream_id if target else None
         self._observe("sent", stream_id, frame, None, layout)
+        return stream_id
+
+    @property
+    def control_stream(self) -> int:
+        """The stream on which we send what belongs to no request.
+
+        Raises:
+            LocalProtocolError: There is none before `start`.
+        """
+        stream_id = self._streams.control_stream
+        if stream_id is None:
+            raise LocalProtocolError("the session has not begun")
         return stream_id
 
     def send_bytes(self, stream_id: int, data: bytes, *, fin: bool = False) -> None:

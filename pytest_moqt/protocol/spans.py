@@ -17,6 +17,8 @@ class Span(Record):
     def __str__(self) -> str:
         if self.last is None:
             return f"drafts {self.first} and later"
+        if not self.first:
+            return f"drafts up to {self.last}"
         return f"draft {self.first}" if self.first == self.last else f"drafts {self.first}-{self.last}"
 
 

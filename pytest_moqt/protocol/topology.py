@@ -39,6 +39,10 @@ class StreamUse(Protocol):
     requests: dict[int, RequestState]
     "Requests by their own stream."
 
+    @property
+    def control_stream(self) -> int | None:
+        """The control stream that we write on; None before `start`."""
+
     def start(self, setup: Frame) -> None:
         """Open our control stream with SETUP."""
 
@@ -143,6 +147,11 @@ class SingleControlStream:
             return layout.own_stream and Stream.FIRST in layout.stream
         return (layout.own_stream and Stream.FIRST not in layout.stream) or Stream.REPLY in layout.stream
 
+    @property
+    def control_stream(self) -> int | None:
+        """The one both ends write on."""
+        return self._control
+
     def is_control(self, stream_id: int) -> bool:
         """The one both ends write on."""
         return stream_id == self._control
@@ -218,6 +227,11 @@ class RequestStreams:
         if arrival.request is None:
             return Stream.FIRST in layout.stream
         return bool(layout.stream & (Stream.REPLY | Stream.REQUEST))
+
+    @property
+    def control_stream(self) -> int | None:
+        """The one that we write on."""
+        return self._ours
 
     def is_control(self, stream_id: int) -> bool:
         """Ours or the peer's."""

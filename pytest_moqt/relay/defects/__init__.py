@@ -7,8 +7,9 @@ Rules:
   a draft does not have, as `rendezvous-timeout` before 18, is skipped there as ever.
 - An entry that fails no case is odd, and allowed: slow within the limits of every case, or saying what the
   draft tells its peer to bear. It proves that no case is stricter than its specification.
-- Each is judged with the cases of one profile: those that run by default, or those about QUIC. One that does
-  not offer what it need not offer says which of these cases have to be skipped with it.
+- Each is judged with the cases of one profile: those that run by default, those about QUIC, or those of the
+  conformance suite, of which it names what becomes of each that it turns red. One that does not offer what
+  it need not offer says which of these cases have to be skipped with it.
 - `drafts` and `transports` say where the defect exists; elsewhere the relay is a correct one.
 - Nothing waits but on a timer of the session (`Session.call_later`).
 """
@@ -31,6 +32,19 @@ from pytest_moqt.relay.defects import (
     timing,
 )
 from pytest_moqt.relay.defects.chapter import DEFAULT, Chapter, Defect
+from pytest_moqt.relay.defects.conformance import (
+    auth,
+    data,
+    fetch,
+    malformed,
+    publish,
+    robustness,
+    session,
+    status,
+    transport,
+)
+from pytest_moqt.relay.defects.conformance import namespaces as conformance_namespaces
+from pytest_moqt.relay.defects.conformance import subscriptions as conformance_subscriptions
 
 CHAPTERS: tuple[Chapter, ...] = (
     sessions.on_connection,
@@ -45,6 +59,17 @@ CHAPTERS: tuple[Chapter, ...] = (
     data_streams.on_data,
     delivery.in_delivery,
     quic.beneath,
+    session.in_sessions,
+    conformance_namespaces.of_namespaces,
+    publish.of_publish,
+    conformance_subscriptions.of_subscriptions,
+    data.of_objects,
+    fetch.of_fetch,
+    status.of_status,
+    auth.of_tokens,
+    malformed.of_malformed,
+    transport.of_transports,
+    robustness.under_load,
 )
 "In the order in which a session meets them, but for what is beneath it."
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from pytest_moqt.protocol.spans import Span, drafts
 from pytest_moqt.relay.behaviour import Behaviour
@@ -12,6 +13,10 @@ DEFAULT = "catalogue"
 "The profile of the cases that run by default, with which most defects are judged."
 QUIC = "quic"
 "The profile of the cases about the QUIC beneath sessions."
+CONFORMANCE = "conformance"
+"Of defects that only cases of the conformance suite can see."
+WARN = "warn"
+"What becomes of a case of the suite where the relay misses a SHOULD, or has another code."
 
 DATA_SUBGROUP = "data-subgroup-basic"
 "A candidate for the catalogue: no default case carries objects. tests/end_to_end/cases has it."
@@ -39,6 +44,9 @@ SUB_PROTOCOL = drafts(15)
 WEBTRANSPORT = frozenset({"webtransport"})
 
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class Defect:
     """One wrong way, or one odd way that a draft allows."""
@@ -59,6 +67,8 @@ class Defect:
     "Of the cases that it is judged with."
     skips: frozenset[str] = frozenset()
     "Identifiers of the cases that must be skipped: it does not offer what they are about, and need not."
+    suite: Mapping[str, str] = field(default_factory=dict)
+    "Cases of the conformance suite that it turns red, and what becomes of them: the cause, or WARN."
 
     def applies(self, number: int, transport: str) -> bool:
         """Whether the relay is wrong in a draft over a transport."""
@@ -87,16 +97,28 @@ class Chapter:
         where: Span | None = None,
         transports: frozenset[str] | None = None,
         skips: frozenset[str] = frozenset(),
+        suite: Mapping[str, str] = NOTHING,
     ) -> Registration:
-        """An entry that fails these cases, for this cause."""
+        """An entry that fails these cases, for this cause; and those of the suite, each for its own."""
 
         def register(behaviour: type[Behaviour]) -> type[Behaviour]:
             self.defects.append(
-                Defect(name, sentence, cases, cause, behaviour, where, transports, self.profile, skips)
+                Defect(name, sentence, cases, cause, behaviour, where, transports, self.profile, skips, suite)
             )
             return behaviour
 
         return register
+
+    def against(
+        self,
+        name: str,
+        sentence: str,
+        suite: Mapping[str, str],
+        where: Span | None = None,
+        transports: frozenset[str] | None = None,
+    ) -> Registration:
+        """An entry that only cases of the conformance suite can see, with what becomes of each of them."""
+        return self(name, sentence, frozenset(), "", where, transports, suite=suite)
 
     def lawful(
         self,

@@ -1,0 +1,227 @@
+"""Tracks through the relay: a publisher, its subscribers, and what the one sends and the others get."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_moqt import (
+    UNKNOWN_STREAM_COUNT,
+    ClientSession,
+    KeyValues,
+    Parameter,
+    PublishDone,
+    PublishDoneStatus,
+    PublishNamespace,
+    RelayUnderTest,
+    RequestOk,
+    StreamObject,
+    SubgroupHeader,
+    Subscribe,
+    SubscribeOk,
+)
+
+from .arrivals import Arrivals, Place
+from .waits import REACTION_SECONDS, within
+
+NAMESPACE = "moq-test/conformance"
+TRACK = b"track"
+ALIAS = 7
+"What our publishers call a track; a relay has names of its own for its subscribers."
+
+Parameters = Mapping[Parameter | int, Any]
+
+
+def payload(group: int, number: int, size: int = 32) -> bytes:
+    """What an object holds: bytes that no other object has."""
+    return (f"{group}/{number};".encode() * (size // 4 + 1))[:size]
+
+
+@dataclass
+class Publication:
+    """A track as its publisher sees it: a SUBSCRIBE of the relay's that was accepted."""
+
+    session: ClientSession
+    request: Subscribe
+    alias: int
+
+    def group(
+        self,
+        group: int,
+        numbers: Iterable[int] = range(4),
+        *,
+        size: int = 32,
+        fin: bool = True,
+        **header: Any,
+    ) -> None:
+        """Send objects of a group on a stream of its own.
+
+        Args:
+            group: Its id.
+            numbers: Ids of the objects, ascending.
+            size: Bytes of each payload.
+            fin: Whether the stream ends behind them.
+            header: More of the SUBGROUP_HEADER, such as `subgroup_id`.
+        """
+        stream = self.session.open_subgroup(SubgroupHeader(self.alias, group, **header))
+        for number in numbers:
+            stream.write(StreamObject(number, payload(group, number, size)))
+        if fin:
+            stream.finish()
+
+    async def done(
+        self,
+        streams: int = UNKNOWN_STREAM_COUNT,
+        status: PublishDoneStatus = PublishDoneStatus.TRACK_ENDED,
+    ) -> None:
+        """Say that this was all, with how many streams were opened."""
+        await self.session.send(self.request, PublishDone(status, streams))
+
+
+@dataclass
+class Subscription:
+    """A track as a subscriber sees it."""
+
+    session: ClientSession
+    request: Subscribe
+    ok: SubscribeOk
+    arrivals: Arrivals
+
+    @property
+    def alias(self) -> int:
+        """What the relay calls the track in this session."""
+        return self.ok.track_alias
+
+    @property
+    def places(self) -> list[Place]:
+        """Group and object of what came, sorted."""
+        return self.arrivals.places(self.alias)
+
+    @property
+    def payloads(self) -> dict[Place, bytes]:
+        """What came."""
+        return self.arrivals.payloads(self.alias)
+
+    async def objects(self, *wanted: Place) -> None:
+        """Wait for these objects.
+
+        Raises:
+            CaseFailure: They did not come.
+        """
+        missing = set(wanted)
+        await self.arrivals.until(lambda: missing <= set(self.places), f"objects {sorted(missing)}")
+
+    async def streams(self, count: int) -> None:
+        """Wait until that many streams have ended, one way or the other.
+
+        Raises:
+            CaseFailure: They did not.
+        """
+        await self.arrivals.until(
+            lambda: sum(stream.over for stream in self.arrivals.subgroups(self.alias)) >= count,
+            f"end of {count} streams",
+        )
+
+    async def done(self) -> PublishDone:
+        """Wait for PUBLISH_DONE.
+
+        Raises:
+            CaseFailure: It did not come.
+        """
+        async with within(REACTION_SECONDS, "PUBLISH_DONE"):
+            return await self.session.receive_later(self.request, PublishDone)
+
+
+async def announce(publisher: ClientSession, namespace: tuple[bytes, ...]) -> PublishNamespace:
+    """Say that a publisher has a namespace, which the relay has to take.
+
+    Returns:
+        The request, to be withdrawn with `cancel`.
+    """
+    request = await publisher.open(PublishNamespace(namespace))
+    await publisher.expect(request, RequestOk)
+    return request
+
+
+async def subscribe(
+    subscriber: ClientSession,
+    namespace: tuple[bytes, ...],
+    parameters: Parameters | None = None,
+    *,
+    track: bytes = TRACK,
+    arrivals: Arrivals | None = None,
+) -> Subscription:
+    """Subscribe to a track that has a publisher already.
+
+    Args:
+        subscriber: The session.
+        namespace: The track's.
+        parameters: Of SUBSCRIBE.
+        track: Its name.
+        arrivals: What takes the session's data, where the session has several subscriptions.
+    """
+    request = await subscriber.open(Subscribe(namespace, track, KeyValues(parameters or {})))
+    ok = await subscriber.expect(request, SubscribeOk)
+    return Subscription(subscriber, request, ok, arrivals or Arrivals(subscriber))
+
+
+async def first_subscribe(
+    publisher: ClientSession,
+    subscriber: ClientSession,
+    namespace: tuple[bytes, ...],
+    parameters: Parameters | None = None,
+    *,
+    track: bytes = TRACK,
+    alias: int = ALIAS,
+    answer: Parameters | None = None,
+    properties: Mapping[int, Any] | None = None,
+    arrivals: Arrivals | None = None,
+) -> tuple[Publication, Subscription]:
+    """Subscribe to a track of an announced namespace; its publisher accepts.
+
+    Args:
+        publisher: Has announced the namespace.
+        subscriber: The other session.
+        namespace: The track's.
+        parameters: Of the subscriber's SUBSCRIBE.
+        track: Its name.
+        alias: What the publisher calls the track.
+        answer: Parameters of the publisher's SUBSCRIBE_OK.
+        properties: Track properties of the same.
+        arrivals: What takes the subscriber's data, where it has several subscriptions.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        subscribing = tasks.create_task(
+            subscribe(subscriber, namespace, parameters, track=track, arrivals=arrivals)
+        )
+        routed = await publisher.receive(Subscribe, where=lambda message: message.track_name == track)
+        ok = SubscribeOk(alias, KeyValues(answer or {}), KeyValues(properties or {}))
+        await publisher.reply(routed, ok)
+    return Publication(publisher, routed, alias), subscribing.result()
+
+
+@contextlib.asynccontextmanager
+async def established(
+    relay: RelayUnderTest,
+    parameters: Parameters | None = None,
+    *,
+    answer: Parameters | None = None,
+    properties: Mapping[int, Any] | None = None,
+) -> AsyncIterator[tuple[Publication, Subscription]]:
+    """A publisher and a subscriber of one track, each in a session of its own.
+
+    Args:
+        relay: Between them.
+        parameters: Of the subscriber's SUBSCRIBE.
+        answer: Parameters of the publisher's SUBSCRIBE_OK.
+        properties: Track properties of the same.
+    """
+    namespace = relay.namespace(NAMESPACE)
+    async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
+        await announce(publisher, namespace)
+        yield await first_subscribe(
+            publisher, subscriber, namespace, parameters, answer=answer, properties=properties
+        )

@@ -1,0 +1,41 @@
+"""How long the conformance cases wait: for what must come, and for what must not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from pytest_moqt import CaseFailure
+
+SILENCE_SECONDS = 0.3
+"How long nothing must come where silence is asserted: what a relay may take to do what it must not."
+REACTION_SECONDS = 2.0
+"For the end of a session that the draft asks for, and for the answer to a request."
+DELIVERY_SECONDS = 3.0
+"For objects that are on their way, and for the end of their streams."
+
+
+@contextlib.asynccontextmanager
+async def within(seconds: float, what: str) -> AsyncIterator[None]:
+    """Fail with the cause `timeout` when this is not over in time.
+
+    Args:
+        seconds: The time.
+        what: What is awaited, as a report says it: `PUBLISH_DONE`.
+
+    Raises:
+        CaseFailure: It was not.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise CaseFailure(
+            f"no {what} within {seconds * 1000:.0f} ms", cause="timeout", expected=what, received="timeout"
+        ) from None
+
+
+async def silence() -> None:
+    """Give the relay the time to do what it must not do."""
+    await asyncio.sleep(SILENCE_SECONDS)
