@@ -830,10 +830,10 @@ def _required_but_skipped(
 
 def _skip_what_is_not_offered(report: pytest.TestReport, error: BaseException, case: RunningCase) -> None:
     """Of what a relay need not offer, its word that it does not is a reason to skip."""
-    if not case.known.optional or case.relay is None or not case.relay.declined(error):
-        return
-    report.outcome = "skipped"
-    report.longrepr = ("", 0, f"not-supported: {error}")
+    refusal = case.relay.declined(error) if case.known.optional and case.relay is not None else None
+    if refusal is not None:
+        report.outcome = "skipped"
+        report.longrepr = ("", 0, f"not-supported: {refusal}")
 
 
 def _fail_what_is_strict(

@@ -210,6 +210,7 @@ class Reporter:
             verdict.todo = str(report.wasxfail).removeprefix("reason: ")
             # An expected failure arrives as skipped, an unexpected success as passed.
             verdict.failed = verdict.failed or report.skipped
+            verdict.failure = verdict.failure or getattr(report, "moqt_failure", {})
         elif not (report.passed or report.failed or report.skipped):
             # An outcome of some other plugin's: this attempt failed, and does not count.
             verdict.again = True

@@ -317,10 +317,13 @@ class RelayUnderTest:
         told = (session.told(shown, code) for session in self._sessions.values())
         return next((failure for failure in told if failure), None)
 
-    def declined(self, error: BaseException) -> bool:
-        """Whether a failure is a request that the relay refused with NOT_SUPPORTED."""
+    @staticmethod
+    def declined(error: BaseException) -> UnexpectedReply | None:
+        """The refusal, where all that failed is that the relay refused with NOT_SUPPORTED."""
         refusals = [leaf for leaf in leaves(error) if isinstance(leaf, UnexpectedReply)]
-        return bool(refusals) and all(leaf.code == RequestErrorCode.NOT_SUPPORTED for leaf in refusals)
+        if any(leaf.code != RequestErrorCode.NOT_SUPPORTED for leaf in refusals):
+            return None
+        return refusals[0] if refusals else None
 
     def half_said(self) -> list[str]:
         """What came and is no whole message, a phrase for each stream of each session."""

@@ -136,7 +136,7 @@ sys.exit(f"loaded: {heavy}" if heavy else 0)
         (["--budget", "soon"], {}, "number of seconds"),
         (["--jobs", "many"], {}, "number from 1 to 64"),
         (["--junit-xml", "/no/such/directory/x.xml"], {}, "/no/such/directory"),
-        (["--profile", "quick"], {}, "use catalogue, quic"),
+        (["--profile", "quick"], {}, "use catalogue, all, core, session"),
         (["--require", "quic-chacha"], {}, "did you mean 'quic-chacha20'?"),
         (["--retry-relay", "http://x"], {}, "--retry-relay"),
         (["--nonsense"], {}, "--help"),

@@ -104,7 +104,9 @@ class FakeSession:
 _count = 0
 
 
-async def connect(endpoint: Any, *, offer: Any, tls: Any, role: str, timeout: float) -> FakeSession:
+async def connect(
+    endpoint: Any, *, offer: Any, tls: Any, role: str, timeout: float, opening: Any
+) -> FakeSession:
     """See pytest_moqt.client.session.connect."""
     global _count
     _count += 1

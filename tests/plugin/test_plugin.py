@@ -153,8 +153,8 @@ for item, case in zip(found, catalog.CATALOG, strict=True):
     assert item.name == known.identifier == case.identifier
     assert (item.path.stem, item.function.__name__) == (case.module, case.function), case
     assert item.function.__name__ == "test_" + case.identifier.replace("-", "_")
-    assert (known.limit.seconds, known.after_sending) == (case.seconds, case.after_sending), case
-    assert (known.since, known.revision) == (case.since, case.revision), case
+    assert (known.limit.seconds, known.known.after_sending) == (case.seconds, case.after_sending), case
+    assert (known.known.since, known.known.revision) == (case.since, case.revision), case
     assert tuple(known.anchors) == case.anchors, case
     assert item.function.__doc__
 """

@@ -115,8 +115,9 @@ for item, case in zip(collect.items, catalog.QUIC, strict=True):
     known = item.stash[CASE]
     assert item.name == known.identifier == case.identifier
     assert (f"quic/{item.path.stem}", item.function.__name__) == (case.module, case.function), case
-    assert (known.limit.seconds, known.after_sending) == (case.seconds, case.after_sending), case
-    assert (known.since, known.revision, known.profile) == (case.since, case.revision, case.profile), case
+    assert (known.limit.seconds, known.known.after_sending) == (case.seconds, case.after_sending), case
+    told = known.known
+    assert (told.since, told.revision, told.profile) == (case.since, case.revision, case.profile), case
     assert tuple(known.anchors) == case.anchors, case
     assert item.function.__doc__
 """
@@ -130,7 +131,7 @@ for item, case in zip(collect.items, catalog.QUIC, strict=True):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--profile", "quick"], "--profile is 'quick': use catalogue, quic"),
+        (["--profile", "quick"], "--profile is 'quick': use catalogue, all, core, session"),
         (["--require", "quic-v3"], "--require is 'quic-v3': no case is called that"),
         (["--retry-relay", "relay"], "--retry-relay: relay URL 'relay' has no scheme"),
     ],
