@@ -1,7 +1,7 @@
 """Speed and memory of the client, as ratios measured in one run.
 
     make peers                                       # once: the relay and client to compare with
-    .venv/bin/python benchmarks/run.py [NAME ...]    # all, or: startup six connect dead journal drafts
+    .venv/bin/python benchmarks/run.py [NAME ...]    # all, or some of these:
 
 - `startup`: `--list` and `--help` against `python -c pass`.
 - `six`: the six classic cases against aiomoqt's relay, ours and aiomoqt's own client in turn; also CPU
@@ -12,6 +12,9 @@
   tiny objects with a journal and without; needs no other relay than ours.
 - `drafts`: importing the session, `--list` and the default run, with the tables of all drafts and at a
   commit that had three; needs git and its history.
+- `receiving`: objects on one stream against plain aioquic, which only counts the same bytes; and small
+  objects through the embedded relay.
+- `suite`: every conformance case on draft 18 against the embedded relay, one at a time and four.
 
 Everything runs in a network namespace that holds nothing but loopback (needs `unshare` and `ip`).
 Figures vary with the machine and what else it does: read the ratios.
@@ -304,6 +307,34 @@ def drafts(runs: int) -> None:
             )
 
 
+def receive(runs: int) -> None:
+    """Objects as a case gets them."""
+    import receiving
+
+    ours, plain = receiving.on_one_stream(runs)
+    size = receiving.OBJECTS * receiving.OBJECT_BYTES / 1e6
+    print(
+        f"receiving one stream: {size / ours:.0f} MB/s against {size / plain:.0f} MB/s of plain aioquic, "
+        f"ratio {plain / ours:.2f} (limit 0.8)"
+    )
+    with own_relay():
+        for scheme in ("moqt", "https"):
+            url = f"{scheme}://127.0.0.1:{PORT}"
+            best = max(asyncio.run(receiving.through_a_relay(url)) for _ in range(runs))
+            print(f"receiving through the embedded relay, {scheme}: {best:.0f} objects/s (limit 20000)")
+
+
+def suite(_: int) -> None:
+    """The whole suite."""
+    for jobs, limit in ((1, 60), (4, 20)):
+        command = [*OURS, "-r", "embedded", "--draft", "18", "--all", "-n", str(jobs)]
+        wall, cpu, peak = measure(command, ok=(0, 1))
+        print(
+            f"suite    {jobs} at a time: {wall:.1f} s (limit {limit}), CPU {cpu:.1f} s, "
+            f"peak {peak:.0f} MB (limit 256)"
+        )
+
+
 BENCHMARKS: dict[str, Callable[[int], None]] = {
     "startup": startup,
     "six": six,
@@ -311,6 +342,8 @@ BENCHMARKS: dict[str, Callable[[int], None]] = {
     "dead": dead,
     "journal": journal,
     "drafts": drafts,
+    "receiving": receive,
+    "suite": suite,
 }
 
 
