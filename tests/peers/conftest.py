@@ -14,8 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 RUN_SECONDS = 60.0
 PORT = 14443
+NAMES = ("aiomoqt", "moq-rs")
 
 
 @dataclass
@@ -43,14 +44,14 @@ class Peer:
         scheme = "moqt" if transport == "quic" else "https"
         return f"{scheme}://localhost:{PORT}"
 
-    def judge(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def judge(self, *arguments: str, seconds: float = RUN_SECONDS) -> subprocess.CompletedProcess[str]:
         """Run the test client beside it."""
         enter = ["nsenter", "-t", str(self.process.pid), "-n"]
         if os.getuid():
             enter += ["-U", "--preserve-credentials"]
         command = [sys.executable, "-m", "pytest_moqt.cli", "--tls-disable-verify", *arguments]
         return subprocess.run(
-            [*enter, *command], capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+            [*enter, *command], capture_output=True, text=True, timeout=seconds, check=False
         )
 
 
@@ -120,11 +121,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return str(chain), str(key)
 
 
-@pytest.fixture(scope="module", params=["aiomoqt", "moq-rs"])
-def peer(
-    request: pytest.FixtureRequest, certificate: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Peer]:
-    """Each outside relay in turn, for all the tests of a module."""
+Starter = Callable[[str], AbstractContextManager[Peer]]
+"Starts the relay of that name; it is stopped on leaving."
+
+
+@pytest.fixture(scope="session")
+def starter(certificate: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Starter:
+    """What starts an outside relay."""
     _require()
     chain, key = certificate
     commands = {
@@ -135,6 +138,15 @@ def peer(
             *("--port", str(PORT), "--cert", chain, "--key", key),
         ],
     }
-    log = tmp_path_factory.mktemp("log") / f"{request.param}.log"
-    with _running(request.param, commands[request.param], log) as running:
+
+    def start(name: str) -> AbstractContextManager[Peer]:
+        return _running(name, commands[name], tmp_path_factory.mktemp("log") / f"{name}.log")
+
+    return start
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def peer(request: pytest.FixtureRequest, starter: Starter) -> Iterator[Peer]:
+    """Each outside relay in turn, for all the tests of a module."""
+    with starter(request.param) as running:
         yield running
