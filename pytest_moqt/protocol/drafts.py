@@ -83,6 +83,10 @@ class Draft(Record):
 
     reserved_namespaces: bool
     "Namespaces that begin with `.` or `.session` are no client's (`reserved-namespaces`, 18 on)."
+    mandatory_properties: bool
+    "Who does not understand a track's property of 0x4000 to 0x7FFF refuses the track (18 on)."
+    repeated_tokens_refused: bool
+    "One authorization token may not be twice in a message (`authorization-token`, 15 on)."
     repeated_subscriptions: bool
     "One session may subscribe to a track more than once (`subscriptions`, 19 on)."
     past_filters_refused: bool
@@ -145,6 +149,8 @@ _14 = Draft(
     goaway_on_requests=False,
     fin_ends_namespace_subscription=False,
     reserved_namespaces=False,
+    mandatory_properties=False,
+    repeated_tokens_refused=False,
     repeated_subscriptions=False,
     past_filters_refused=True,
     joining_by_filter=True,
@@ -173,6 +179,7 @@ _15 = _after(
     zero_object_id_with_status=True,
     statuses_with_properties=frozenset({0x0}),
     fetch_coding=FetchCoding.FLAGS_WITH_STATUS,
+    repeated_tokens_refused=True,
     unknown_update_is_invalid_id=False,
 )
 _16 = _after(
@@ -207,6 +214,7 @@ _18 = _after(
     padding=True,
     goaway_on_requests=True,
     reserved_namespaces=True,
+    mandatory_properties=True,
 )
 _19 = _after(
     _18,

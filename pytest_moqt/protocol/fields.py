@@ -681,13 +681,19 @@ def _pull_options(reader: Reader, draft: Draft) -> Options:
     while more():
         at = reader.offset
         number = pull_type(reader, draft, number)
-        known = _UNREPEATABLE_OPTIONS.get(number)
-        if known is not None and draft.number in known and any(number == key for key, _ in pairs):
+        is_known = draft.number in _UNREPEATABLE_OPTIONS.get(number, ())
+        if is_known and any(number == key for key, _ in pairs):
             raise ProtocolViolation(f"setup option {SetupOption(number).name} twice", offset=at)
-        if number == SetupOption.AUTHORIZATION_TOKEN:
-            pairs.append((number, TOKEN.pull(reader, draft)))
-        else:
-            pairs.append((number, pull_pair_value(reader, number)))
+        is_token = number == SetupOption.AUTHORIZATION_TOKEN
+        try:
+            pairs.append((number, TOKEN.pull(reader, draft) if is_token else pull_pair_value(reader, number)))
+        except NeedMoreData:
+            if not is_known and not is_token:
+                raise
+            # "If a receiver understands a Type, and the following Value or Length/Value does not match the
+            # serialization defined by that Type" (`key-value-pair`).
+            name = SetupOption(number).name
+            raise KeyValueFormattingError(f"setup option {name} ends too early", offset=at) from None
     return KeyValues(pairs)
 
 

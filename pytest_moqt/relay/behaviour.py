@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_moqt.protocol.messages import (
     Fetch,
     FetchOk,
+    Publish,
     PublishDone,
     RequestError,
     RequestOk,
@@ -21,14 +22,18 @@ from pytest_moqt.protocol.messages import (
 from pytest_moqt.protocol.parameters import Parameter
 from pytest_moqt.protocol.registries import RequestErrorCode
 from pytest_moqt.relay import limits
+from pytest_moqt.relay.tokens import TokenCache
 
 if TYPE_CHECKING:
     from aioquic.tls import SessionTicket
 
+    from pytest_moqt.protocol.errors import RemoteProtocolError
     from pytest_moqt.protocol.framing import Frame
     from pytest_moqt.protocol.objects import FetchObject, FetchRangeEnd, StreamObject, SubgroupHeader
-    from pytest_moqt.protocol.registries import StreamError
-    from pytest_moqt.protocol.values import GroupOrder, Location
+    from pytest_moqt.protocol.parameters import Properties
+    from pytest_moqt.protocol.registries import SessionError, StreamError
+    from pytest_moqt.protocol.transport import TransportClosed
+    from pytest_moqt.protocol.values import GroupOrder, Location, TrackNamespace
     from pytest_moqt.relay.certificates import Identity
     from pytest_moqt.relay.connection import Answer
     from pytest_moqt.relay.exchange import Exchange
@@ -89,10 +94,43 @@ class Behaviour:
     def established(self, session: Session) -> None:
         """Take note that both SETUPs were exchanged."""
 
+    def token_cache(self) -> TokenCache:
+        """Where a client's authorization tokens are kept; its size is what SETUP announces."""
+        return TokenCache(limits.TOKEN_CACHE_BYTES)
+
+    def violated(self, session: Session, error: RemoteProtocolError) -> SessionError | None:  # noqa: ARG002
+        """The code with which a session ends whose client broke its draft; None: it goes on."""
+        return error.code
+
+    def close_session(self, session: Session, code: SessionError, reason: str) -> None:
+        """Say to a client that its session is over."""
+        session.transport.close(code, reason)
+
+    def notices_end(self, session: Session, closed: TransportClosed) -> bool:  # noqa: ARG002
+        """Whether the relay takes note that a client has ended its session, or is gone."""
+        return True
+
+    def gone_away(self, session: Session) -> None:
+        """Take note of a client's GOAWAY."""
+
+    def padded(self, session: Session) -> None:
+        """Take note of a padding stream or datagram of a client."""
+
     # ---- requests ----
 
     def requested(self, exchange: Exchange) -> None:
         """Take note of a client's request, before anything is done about it."""
+
+    def authorize(self, exchange: Exchange) -> RequestError | None:  # noqa: ARG002 - who comes is welcome
+        """With what a client's request is refused for its tokens, or for having none; None: it is allowed."""
+        return None
+
+    def objection(self, exchange: Exchange, error: RequestError) -> RequestError | None:  # noqa: ARG002
+        """With what a request is refused to which the draft objects; None: it is served all the same.
+
+        The request is the relay's own where the publisher's answer to it is what cannot be.
+        """
+        return error
 
     def outgoing_request(self, frame: Frame) -> Frame:
         """How a request of the relay's own is written."""
@@ -107,6 +145,22 @@ class Behaviour:
     def accept_namespace(self, exchange: Exchange) -> None:
         """Answer PUBLISH_NAMESPACE."""
         exchange.reply(RequestOk())
+
+    def accept_interest(self, exchange: Exchange) -> None:
+        """Answer SUBSCRIBE_NAMESPACE or SUBSCRIBE_TRACKS."""
+        exchange.reply(RequestOk())
+
+    def namespace_came(self, exchange: Exchange, namespace: TrackNamespace) -> TrackNamespace | None:  # noqa: ARG002
+        """The namespace of which a SUBSCRIBE_NAMESPACE is told that it is published; None: of none."""
+        return namespace
+
+    def namespace_went(self, exchange: Exchange, namespace: TrackNamespace) -> TrackNamespace | None:  # noqa: ARG002
+        """The namespace of which a SUBSCRIBE_NAMESPACE is told that it is no more; None: of none."""
+        return namespace
+
+    def withdraws(self, exchange: Exchange) -> bool:  # noqa: ARG002 - all
+        """Whether a namespace is forgotten whose publisher withdrew it, or is gone."""
+        return True
 
     def namespace_withdrawn(self, exchange: Exchange) -> None:
         """Take note that a publisher withdrew a namespace, in its draft's way."""
@@ -222,6 +276,20 @@ class Behaviour:
         """Whether a fill that was asked for is served."""
         return True
 
+    # ---- published tracks ----
+
+    def accept_publish(self, exchange: Exchange, ok: RequestOk) -> None:
+        """Answer PUBLISH."""
+        exchange.reply(ok)
+
+    def offer(self, exchange: Exchange, publish: Publish) -> Publish | None:  # noqa: ARG002 - all
+        """The PUBLISH that follows a SUBSCRIBE_TRACKS or its like; None: the track is not offered."""
+        return publish
+
+    def pass_on_properties(self, properties: Properties) -> Properties:
+        """The properties of a track as subscribers see them."""
+        return properties
+
     # ---- objects ----
 
     def forward_header(self, header: SubgroupHeader) -> SubgroupHeader | None:
@@ -239,6 +307,10 @@ class Behaviour:
     def send_objects(self, session: Session, stream_id: int, data: bytes, fin: bool) -> None:
         """Send the bytes of a forwarded stream, `fin` with its end."""
         session.write(stream_id, data, fin=fin)
+
+    def reset_objects(self, session: Session, stream_id: int, error: StreamError) -> None:
+        """Break a forwarded stream off, for the reason that its publisher or the relay has."""
+        session.transport.reset(stream_id, session.stream_code(error))
 
     def publish_done(self, done: PublishDone) -> PublishDone | None:
         """What a subscriber is told at the end of its track; None: nothing."""

@@ -1,4 +1,4 @@
-"""What a client's SETUP may say: version, PATH, AUTHORITY and tokens, and the codes for what it may not."""
+"""What a client's SETUP may say: version, PATH and AUTHORITY, and the codes for what it may not."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import (
     InvalidAuthority,
     InvalidPath,
-    ProtocolViolation,
     RemoteProtocolError,
     VersionNegotiationFailed,
 )
 from pytest_moqt.protocol.messages import Setup
 from pytest_moqt.protocol.parameters import SetupOption
 from pytest_moqt.protocol.registries import SessionError
-from pytest_moqt.protocol.values import Token, TokenAlias
 
 _PCHAR = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})"
 _PATH = re.compile(rb"(?:/" + _PCHAR + rb"*)*(?:\?(?:" + _PCHAR + rb"|[/?])*)?")
@@ -61,6 +59,3 @@ def check_setup(setup: Setup, draft: Draft, *, webtransport: bool) -> None:
             raise InvalidAuthority("AUTHORITY over WebTransport, whose URL has the authority")
         if not _AUTHORITY.fullmatch(authority):
             raise MalformedAuthority(f"AUTHORITY is {authority[:200]!r}, must be a host, perhaps a port")
-    for token in setup.options.all(SetupOption.AUTHORIZATION_TOKEN):
-        if isinstance(token, Token) and token.alias_type in (TokenAlias.DELETE, TokenAlias.USE_ALIAS):
-            raise ProtocolViolation(f"an authorization token {token.alias_type.name} in SETUP")

@@ -17,6 +17,7 @@ from pytest_moqt.protocol.framing import Frame, encode
 from pytest_moqt.protocol.layouts import Sender
 from pytest_moqt.protocol.parameters import Parameters
 from pytest_moqt.protocol.registries import RequestErrorCode, StreamError
+from pytest_moqt.protocol.values import Token
 
 if TYPE_CHECKING:
     from pytest_moqt.relay.session import Session
@@ -50,6 +51,8 @@ class Exchange:
         self.answered = False
         self.over = False
         self.goaway = False
+        self.tokens: tuple[Token, ...] = ()
+        "The authorization tokens of a client's request, by value."
         self.updates = 0
         "REQUEST_UPDATEs of ours that await their answer."
 

@@ -32,6 +32,7 @@ from pytest_moqt.protocol.objects import (
     SubgroupHeader,
     encode_datagram,
 )
+from pytest_moqt.protocol.parameter_layouts import parameter_layout
 from pytest_moqt.protocol.parameters import Parameter, Parameters, Properties, Property
 from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode, StreamError
 from pytest_moqt.protocol.values import (
@@ -51,6 +52,7 @@ from pytest_moqt.relay.fetching import Fetching, Fill, fill_course
 from pytest_moqt.relay.ranges import Range, following, is_backwards, is_past, selected
 from pytest_moqt.relay.session import Session
 from pytest_moqt.relay.timeouts import DeliveryWatch, Timeouts, timeouts
+from pytest_moqt.relay.track_properties import unknown_mandatory, unsupported
 
 FullTrackName = tuple[TrackNamespace, bytes]
 
@@ -144,7 +146,7 @@ class Track:
     def published_by(self, upstream: Upstream, parameters: Parameters, properties: Properties) -> None:
         """A publisher has accepted, or offered the track: tell the subscribers that wait."""
         upstream.established = True
-        self.properties = properties
+        self.properties = self.behaviour.pass_on_properties(properties)
         self.published_with = parameters
         # A parameter up to draft 15, later a property.
         duration = parameters.get(Parameter.MAX_CACHE_DURATION, properties.get(Property.MAX_CACHE_DURATION))
@@ -332,11 +334,26 @@ class Upstream:
         """Take the publisher's answer to SUBSCRIBE."""
         self._stop_timer()
         if isinstance(reply, m.SubscribeOk):
+            if self._is_refused(reply):
+                return
             self.bind(reply.track_alias)
             self.track.published_by(self, reply.parameters, reply.track_properties)
             self.session.deliver_held(reply.track_alias, self)
         elif isinstance(reply, m.RequestError):
             self.track.refused_by(self, reply)
+
+    def _is_refused(self, ok: m.SubscribeOk) -> bool:
+        """Cancel the subscription to a track that cannot be passed on (`mandatory-track-properties`)."""
+        assert self.exchange is not None
+        unknown = unknown_mandatory(ok.track_properties, self.session.draft)
+        if unknown is None:
+            return False
+        error = self.track.behaviour.objection(self.exchange, unsupported(unknown))
+        if error is None:
+            return False
+        self.cancel()
+        self.track.refused_by(self, error)
+        return True
 
     def received(self, message: m.Message) -> None:
         """Take PUBLISH_DONE, PUBLISH_STATE_NOTIFY, REQUEST_UPDATE or the answer to an update of ours."""
@@ -660,6 +677,10 @@ class Downstream:
     def replied(self, reply: m.Reply) -> None:
         """Take the client's answer to a PUBLISH of ours."""
         if isinstance(reply, m.RequestOk):
+            row = parameter_layout(Parameter.FORWARD, self.session.draft)
+            if row is not None and "PUBLISH_OK" in row.scope and Parameter.FORWARD not in reply.parameters:
+                # "If the parameter is omitted from any other message, the default value is 1."
+                reply = m.RequestOk(KeyValues((*reply.parameters.pairs, (Parameter.FORWARD, 1))))
             self._change(reply.parameters)
             self._joining_moves = False  # PUBLISH has said where objects begin
             if self.exchange is not None:

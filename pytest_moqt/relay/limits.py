@@ -12,6 +12,8 @@ REQUESTS_WAITING = 256
 "Requests of ours that wait for a client's MAX_REQUEST_ID."
 REQUEST_CREDIT = 128
 "Request ids that a client may use before the relay must raise MAX_REQUEST_ID (14-16), in steps of 2."
+TOKEN_CACHE_BYTES = 2048
+"MAX_AUTH_TOKEN_CACHE_SIZE: what one client may register of authorization tokens."
 OUT_OF_ORDER_IDS = 4096
 "Request ids seen before smaller ones, where streams may overtake each other."
 STREAMS = 4096

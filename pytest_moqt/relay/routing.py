@@ -9,12 +9,15 @@ Rules (`relays-moq`, "Publisher Interactions" and "Subscriber Interactions"):
   PUBLISH is passed on to those who want tracks: SUBSCRIBE_TRACKS, before draft 18 SUBSCRIBE_NAMESPACE.
 - TRACK_STATUS is answered from what is known of tracks that the relay has a subscription to; for others a
   publisher is asked, as it is for FETCH of what is not kept.
-- Authorization tokens are not judged: who reaches a relay for tests may use it.
+- Authorization tokens are not judged: who reaches a relay for tests may use it (`Behaviour.authorize`).
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 from pytest_moqt.protocol import messages as m
+from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import ProtocolViolation
 from pytest_moqt.protocol.layouts import defines
 from pytest_moqt.protocol.parameter_layouts import parameter_layout
@@ -35,11 +38,29 @@ from pytest_moqt.relay.forwarding import (
 )
 from pytest_moqt.relay.inquiring import StatusInquiry
 from pytest_moqt.relay.session import Session
+from pytest_moqt.relay.tokens import repeats
+from pytest_moqt.relay.track_properties import unknown_mandatory, unsupported
 
 
 def is_prefix(prefix: TrackNamespace, namespace: TrackNamespace) -> bool:
     """Whether a namespace lies under a prefix, field by field."""
     return namespace[: len(prefix)] == prefix
+
+
+_RESERVED = m.RequestError(RequestErrorCode.DOES_NOT_EXIST, "the namespace is reserved")
+_OVERLAP = m.RequestError(RequestErrorCode.PREFIX_OVERLAP, "the prefix overlaps one subscribed to")
+
+
+def is_reserved(draft: Draft, namespace: TrackNamespace) -> bool:
+    """Whether a namespace is nobody's (`.`), or of a session and so never another client's (`.session`)."""
+    return draft.reserved_namespaces and namespace[:1] in ((b".",), (b".session",))
+
+
+def _namespace(request: m.Request) -> TrackNamespace:
+    """The namespace or prefix that a request names; of a joining FETCH none."""
+    of = getattr(request, "range", request)
+    found: TrackNamespace = getattr(of, "track_namespace", getattr(of, "track_namespace_prefix", ()))
+    return found
 
 
 class Router:
@@ -57,7 +78,7 @@ class Router:
     def accept(self, exchange: Exchange) -> Owner:
         """Take a client's new request."""
         self.behaviour.requested(exchange)
-        if exchange.over or exchange.session.closed:
+        if exchange.over or exchange.session.closed or self._refused(exchange):
             return Nobody()
         match exchange.request:
             case m.PublishNamespace() as request:
@@ -79,6 +100,26 @@ class Router:
                 exchange.reply(m.RequestError(RequestErrorCode.NOT_SUPPORTED, "that is no request"))
                 return Nobody()
 
+    def _refused(self, exchange: Exchange) -> bool:
+        """Refuse what no request may say, whatever it asks for."""
+        draft = exchange.draft
+        if draft.repeated_tokens_refused and repeats(exchange.tokens):
+            error = m.RequestError(RequestErrorCode.MALFORMED_AUTH_TOKEN, "one token twice in a message")
+            return self._object(exchange, error)
+        unauthorized = self.behaviour.authorize(exchange)
+        if unauthorized is not None:
+            exchange.reply(unauthorized)
+            return True
+        return is_reserved(draft, _namespace(exchange.request)) and self._object(exchange, _RESERVED)
+
+    def _object(self, exchange: Exchange, error: m.RequestError) -> bool:
+        """Refuse a request, if that is how the relay decides."""
+        decided = self.behaviour.objection(exchange, error)
+        if decided is None:
+            return False
+        exchange.reply(decided)
+        return True
+
     def opened(self, session: Session) -> None:
         """A session begins."""
         self.sessions.add(session)
@@ -96,8 +137,6 @@ class Router:
 
     def _publish_namespace(self, exchange: Exchange, request: m.PublishNamespace) -> Owner:
         namespace = request.track_namespace
-        if self._is_reserved(exchange.session, namespace):
-            return self._reserved(exchange)
         announcement = Announcement(self, exchange, namespace)
         exchange.owner = announcement
         self.behaviour.accept_namespace(exchange)
@@ -144,14 +183,13 @@ class Router:
 
     def _add_interest(self, interest: Interest, forward: int) -> Owner:
         exchange = interest.exchange
-        if self.overlaps(interest, interest.prefix):
-            exchange.reply(
-                m.RequestError(RequestErrorCode.PREFIX_OVERLAP, "the prefix overlaps one subscribed to")
-            )
+        if self.overlaps(interest, interest.prefix) and self._object(exchange, _OVERLAP):
             return Nobody()
         interest.forward = forward
-        exchange.reply(m.RequestOk())
         exchange.owner = interest
+        self.behaviour.accept_interest(exchange)
+        if exchange.over or exchange.session.closed:
+            return Nobody()
         self.interests.append(interest)
         interest.catch_up()
         return interest
@@ -178,12 +216,12 @@ class Router:
     def _subscribe(self, exchange: Exchange, request: m.Subscribe) -> Owner:
         session = exchange.session
         name = (request.track_namespace, request.track_name)
-        if self._is_reserved(session, request.track_namespace):
-            return self._reserved(exchange)
         known = self.tracks.get(name)
         earlier = None if known is None else known.downstream_of(session)
         if earlier is not None and not session.draft.repeated_subscriptions:
-            return self._duplicate(exchange, ours=earlier.exchange is None or earlier.exchange.ours)
+            ours = earlier.exchange is None or earlier.exchange.ours
+            if self._is_duplicate(exchange, ours=ours):
+                return Nobody()
         track = self.track(name)
         downstream = Downstream(track, session, request.parameters)
         downstream.exchange = exchange
@@ -209,14 +247,21 @@ class Router:
 
     def _publish(self, exchange: Exchange, request: m.Publish) -> Owner:
         session = exchange.session
-        if self._is_reserved(session, request.track_namespace):
-            return self._reserved(exchange)
-        track = self.track((request.track_namespace, request.track_name))
-        earlier = track.upstream_of(session)
+        unknown = unknown_mandatory(request.track_properties, session.draft)
+        if unknown is not None and self._object(exchange, unsupported(unknown)):
+            return Nobody()
+        name = (request.track_namespace, request.track_name)
+        known = self.tracks.get(name)
+        earlier = None if known is None else known.upstream_of(session)
         if earlier is not None and earlier.established:
-            return self._duplicate(exchange, ours=not earlier.published)
+            if self._is_duplicate(exchange, ours=not earlier.published):
+                return Nobody()
+            earlier = None
+        track = known or Track(name, self)
         upstream = Upstream(track, session, exchange)
         upstream.bind(request.track_alias)
+        # Not before: an alias in use ends the session, and nothing would remain of the track.
+        self.tracks[name] = track
         exchange.owner = upstream
         track.upstreams.append(upstream)
         if earlier is not None:
@@ -230,18 +275,17 @@ class Router:
         row = parameter_layout(Parameter.FORWARD, session.draft)
         if row is None or "PUBLISH_OK" in row.scope:
             upstream.forward = track.wanted()
-            exchange.reply(m.RequestOk(KeyValues(((Parameter.FORWARD, int(upstream.forward)),))))
+            ok = m.RequestOk(KeyValues(((Parameter.FORWARD, int(upstream.forward)),)))
+            self.behaviour.accept_publish(exchange, ok)
         else:
             # What the subscriber wants otherwise than PUBLISH says follows in an update (20 section 10.11).
             upstream.forward = bool(request.parameters.get(Parameter.FORWARD, 1))
-            exchange.reply(m.RequestOk())
+            self.behaviour.accept_publish(exchange, m.RequestOk())
             upstream.set_forward(track.wanted())
         session.deliver_held(request.track_alias, upstream)
         return upstream
 
     def _track_status(self, exchange: Exchange, request: m.TrackStatus) -> Owner:
-        if self._is_reserved(exchange.session, request.track_namespace):
-            return self._reserved(exchange)
         inquiry = StatusInquiry(self.track((request.track_namespace, request.track_name)), exchange)
         exchange.owner = inquiry
         inquiry.begin()
@@ -259,8 +303,6 @@ class Router:
             exchange.owner = joining = Fetching(joined.track, exchange)
             joined.join(joining, wanted)
             return joining
-        if self._is_reserved(exchange.session, wanted.track_namespace):
-            return self._reserved(exchange)
         track = self.track((wanted.track_namespace, wanted.track_name))
         exchange.owner = fetching = Fetching(track, exchange)
         if track.established or track.fetch_publishers():
@@ -278,8 +320,8 @@ class Router:
                     return downstream
         return None
 
-    def _duplicate(self, exchange: Exchange, *, ours: bool) -> Owner:
-        """A second subscription to a track in one session, in the same role."""
+    def _is_duplicate(self, exchange: Exchange, *, ours: bool) -> bool:
+        """Refuse a second subscription to a track in one session, in the same role."""
         code = RequestErrorCode.DUPLICATE_SUBSCRIPTION
         kind = "SUBSCRIBE" if isinstance(exchange.request, m.Subscribe) else "PUBLISH"
         if exchange.draft.repeated_subscriptions:
@@ -289,18 +331,8 @@ class Router:
             # Draft 14: "publishers SHOULD treat this as a protocol violation" (section 9.7); not so where
             # requests of both ends may have crossed.
             raise ProtocolViolation("a second subscription to the same track")
-        exchange.reply(m.RequestError(code, "there is a subscription to this track in this session"))
-        return Nobody()
-
-    @staticmethod
-    def _is_reserved(session: Session, namespace: TrackNamespace) -> bool:
-        """`.` and `.session` are never another client's (`reserved-namespaces`, where they exist)."""
-        return session.draft.reserved_namespaces and namespace[:1] in ((b".",), (b".session",))
-
-    @staticmethod
-    def _reserved(exchange: Exchange) -> Owner:
-        exchange.reply(m.RequestError(RequestErrorCode.DOES_NOT_EXIST, "the namespace is reserved"))
-        return Nobody()
+        error = m.RequestError(code, "there is a subscription to this track in this session")
+        return self._object(exchange, error)
 
 
 class Nobody:
@@ -335,7 +367,8 @@ class Announcement:
 
     def cancelled(self) -> None:
         """The publisher has withdrawn it, or is gone."""
-        self.router.withdrawn(self)
+        if self.router.behaviour.withdraws(self.exchange):
+            self.router.withdrawn(self)
         if not self.session.closed:
             self.router.behaviour.namespace_withdrawn(self.exchange)
 
@@ -373,12 +406,15 @@ class Interest:
         """Tell of a namespace, once."""
         if not self.namespaces or not is_prefix(self.prefix, namespace) or namespace in self._told:
             return
+        said = self.router.behaviour.namespace_came(self.exchange, namespace)
+        if said is None:
+            return
         if defines(self.exchange.draft, m.Namespace):
-            if self.exchange.send(m.Namespace(namespace[len(self.prefix) :])):
+            if self.exchange.send(m.Namespace(said[len(self.prefix) :])):
                 self._told.add(namespace)
         elif not self._is_its_own(namespace):
             passed_on = PassedOnNamespace(self, namespace)
-            passed_on.exchange = self.session.request(m.PublishNamespace(namespace), passed_on)
+            passed_on.exchange = self.session.request(m.PublishNamespace(said), passed_on)
             if passed_on.exchange is not None:
                 self._told.add(namespace)
                 self._passed_on[namespace] = passed_on
@@ -389,8 +425,11 @@ class Interest:
             return
         self._told.discard(namespace)
         passed_on = self._passed_on.pop(namespace, None)
+        said = self.router.behaviour.namespace_went(self.exchange, namespace)
+        if said is None:
+            return
         if passed_on is None:
-            self.exchange.send(m.NamespaceDone(namespace[len(self.prefix) :]))
+            self.exchange.send(m.NamespaceDone(said[len(self.prefix) :]))
         elif passed_on.exchange is not None:
             passed_on.exchange.cancel()
 
@@ -414,7 +453,10 @@ class Interest:
         downstream = Downstream(track, self.session, KeyValues(parameters))
         if track.largest is not None:
             parameters[Parameter.LARGEST_OBJECT] = track.largest
-        request = m.Publish(namespace, name, downstream.alias, KeyValues(parameters), track.properties)
+        publish = m.Publish(namespace, name, downstream.alias, KeyValues(parameters), track.properties)
+        request = self.router.behaviour.offer(self.exchange, publish)
+        if request is None:
+            return
         downstream.exchange = self.session.request(request, downstream)
         if downstream.exchange is not None:
             track.downstreams.append(downstream)
@@ -445,14 +487,11 @@ class Interest:
         if not isinstance(message, m.RequestUpdate):
             return
         prefix = message.parameters.get(Parameter.TRACK_NAMESPACE_PREFIX, self.prefix)
-        if self.router.overlaps(self, prefix):
-            error = m.RequestError(
-                RequestErrorCode.PREFIX_OVERLAP,
-                "the prefix overlaps one subscribed to",
-                request_id=message.request_id,
-            )
+        error = self._objection(prefix)
+        if error is not None:
             # "When a REQUEST_UPDATE fails for a SUBSCRIBE_NAMESPACE ... the responder MUST close the bidi
             # stream" (`updating-subscriptions`).
+            error = dataclasses.replace(error, request_id=message.request_id)
             self.exchange.send(error, answering=m.RequestUpdate)
             self.exchange.finish()
             self.cancelled()
@@ -463,6 +502,15 @@ class Interest:
             self.prefix = prefix
             self._told = {namespace for namespace in self._told if is_prefix(prefix, namespace)}
             self.catch_up()
+
+    def _objection(self, prefix: TrackNamespace) -> m.RequestError | None:
+        """Why the prefix cannot become this one."""
+        behaviour = self.router.behaviour
+        if is_reserved(self.exchange.draft, prefix):
+            return behaviour.objection(self.exchange, _RESERVED)
+        if self.router.overlaps(self, prefix):
+            return behaviour.objection(self.exchange, _OVERLAP)
+        return None
 
     def cancelled(self) -> None:
         """The client wants to hear no more."""

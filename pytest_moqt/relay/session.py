@@ -57,7 +57,7 @@ from pytest_moqt.protocol.transport import (
     is_unidirectional,
     opened_by_client,
 )
-from pytest_moqt.protocol.values import KeyValues, TokenAlias
+from pytest_moqt.protocol.values import KeyValues, Token
 from pytest_moqt.relay import limits
 from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.client_setup import check_setup
@@ -73,23 +73,12 @@ from pytest_moqt.relay.streams import (
     TrackSink,
     Unrecognised,
 )
+from pytest_moqt.relay.tokens import MalformedToken, repeats
 
 logger = logging.getLogger("pytest_moqt.relay")
 
 IMPLEMENTATION = b"moq-test-relay (pytest-moqt)"
 "MOQT_IMPLEMENTATION of the relay."
-
-
-class TokenCacheOverflow(RemoteProtocolError):
-    """A token registered though MAX_AUTH_TOKEN_CACHE_SIZE is 0 here."""
-
-    code = SessionError.AUTH_TOKEN_CACHE_OVERFLOW
-
-
-class UnknownTokenAlias(RemoteProtocolError):
-    """A token named by an alias, of which there are none here."""
-
-    code = SessionError.UNKNOWN_AUTH_TOKEN_ALIAS
 
 
 class TooMuch(RemoteProtocolError):
@@ -173,6 +162,9 @@ class Session:
         "Names the session in logs."
         self.going_away = False
         "The client sent GOAWAY: it gets no new requests."
+        self.tokens = behaviour.token_cache()
+        self.authorized_with: tuple[Token, ...] = ()
+        "The tokens of the client's SETUP, by value."
         self._router = router
         self._behaviour = behaviour
         self._clock = clock
@@ -214,26 +206,53 @@ class Session:
         """Take one event; what the client may not do closes the session."""
         if self.closed:
             return
-        try:
-            self._handle(event)
-        except RemoteProtocolError as error:
-            self.close(error.code, str(error))
-        except Exception:
-            logger.exception("%s: the relay failed", self.label)
-            self.close(SessionError.INTERNAL_ERROR, "internal error")
+        while True:
+            try:
+                self._handle(event)
+                return
+            except RemoteProtocolError as error:
+                code = self._behaviour.violated(self, error)
+                if code is not None:
+                    self.close(code, str(error))
+                    return
+                rest = self._overlook(event)
+                if rest is None:
+                    return
+                event = rest
+            except Exception:
+                logger.exception("%s: the relay failed", self.label)
+                self.close(SessionError.INTERNAL_ERROR, "internal error")
+                return
+
+    def _overlook(self, event: TransportEvent) -> TransportEvent | None:
+        """Go on after what should have ended the session, behind the message that was in error."""
+        if not isinstance(event, StreamData):
+            return None
+        match self._streams.get(event.stream_id):
+            case ControlStream() | RequestStream():
+                return StreamData(event.stream_id, b"")
+            case DataStream() as stream:
+                stream.abandon(StreamError.INTERNAL_ERROR)
+            case Unrecognised() as stream:
+                stream.take()
+                self._streams[event.stream_id] = Ignored(self, event.stream_id)
+        return None
 
     def close(self, code: SessionError, reason: str = "") -> None:
         """End the session."""
         if not self.closed:
             logger.info("%s closed with %s: %s", self.label, code.name, reason)
-            self.transport.close(code, reason)
+            self._behaviour.close_session(self, code, reason)
             self._end()
 
     # ---- what the relay says ----
 
     def setup(self) -> m.Setup:
         """The SETUP of a correct relay."""
-        options: dict[int, Any] = {SetupOption.MOQT_IMPLEMENTATION: IMPLEMENTATION}
+        options: dict[int, Any] = {
+            SetupOption.MAX_AUTH_TOKEN_CACHE_SIZE: self.tokens.size,
+            SetupOption.MOQT_IMPLEMENTATION: IMPLEMENTATION,
+        }
         if self.draft.request_id_credit:
             options[SetupOption.MAX_REQUEST_ID] = self._their_limit
         versions = () if self.draft.version_code is None else (self.draft.version_code,)
@@ -391,7 +410,7 @@ class Session:
         if error is None:
             self.send_objects(stream_id, b"", fin=True)
         elif not self.closed:
-            self.transport.reset(stream_id, self.stream_code(error))
+            self._behaviour.reset_objects(self, stream_id, error)
 
     def abandon_data_stream(self, stream_id: int, error: StreamError) -> None:
         """Reset a stream for objects that has got its FIN, but was not delivered."""
@@ -448,7 +467,8 @@ class Session:
                 self._datagram(event.data)
             case TransportClosed():
                 logger.info("%s ended: %s", self.label, event)
-                self._end()
+                if self._behaviour.notices_end(self, event):
+                    self._end()
 
     def _stream(self, stream_id: int) -> IncomingStream:
         stream = self._streams.get(stream_id)
@@ -474,6 +494,7 @@ class Session:
     def _datagram(self, data: bytes) -> None:
         item = decode_datagram(data, self.draft)
         if not isinstance(item, ObjectDatagram):
+            self.padded()
             return
         sink = self._sinks.get(item.track_alias)
         if sink is not None:
@@ -549,6 +570,10 @@ class Session:
                 self.write(stream.stream_id, b"", fin=True)
             return None
 
+    def padded(self) -> None:
+        """The client sent padding."""
+        self._behaviour.padded(self)
+
     def stream_done(self, stream_id: int) -> None:
         """A stream has nothing more to bring."""
         self._streams.pop(stream_id, None)
@@ -577,6 +602,7 @@ class Session:
 
     def _take_setup(self, setup: m.Setup) -> None:
         check_setup(setup, self.draft, webtransport=self.transport.name == "webtransport")
+        self.authorized_with = self.tokens.take_setup(setup.options.all(SetupOption.AUTHORIZATION_TOKEN))
         self._our_limit = setup.options.get(SetupOption.MAX_REQUEST_ID, 0)
         self.established = True
         if self._timer is not None:
@@ -596,6 +622,7 @@ class Session:
         if message.request_id is not None and message.request_id % 2 == 0:
             raise InvalidRequestId(f"GOAWAY names request {message.request_id}, which is none of the relay's")
         self.going_away = True
+        self._behaviour.gone_away(self)
 
     # ---- requests of the client ----
 
@@ -616,19 +643,21 @@ class Session:
             self.send_control(m.MaxRequestId(self._their_limit))
         return number
 
-    @staticmethod
-    def _check_tokens(parameters: Parameters) -> None:
-        for token in parameters.all(Parameter.AUTHORIZATION_TOKEN):
-            if token.alias_type is TokenAlias.REGISTER:
-                raise TokenCacheOverflow("a token registered, MAX_AUTH_TOKEN_CACHE_SIZE is 0")
-            if token.alias_type is not TokenAlias.USE_VALUE:
-                raise UnknownTokenAlias(f"token alias {token.alias} is not registered")
+    def _take_update(self, update: m.RequestUpdate) -> int:
+        """Take id and tokens of an update, which are spent whatever comes of it."""
+        number = self._check_id(update.request_id)
+        tokens = self.tokens.take(update.parameters.all(Parameter.AUTHORIZATION_TOKEN))
+        if self.draft.repeated_tokens_refused and repeats(tokens):
+            # A failed update ends what it is about; "an endpoint MAY escalate" (`session-termination`).
+            raise MalformedToken("an authorization token twice in one message")
+        return number
 
     def new_request(self, request: m.Request, stream_id: int | None) -> Exchange:
         """Take the first message of a client's request."""
         number = self._check_id(getattr(request, "request_id", None))
-        self._check_tokens(getattr(request, "parameters", KeyValues()))
+        parameters: Parameters = getattr(request, "parameters", KeyValues())
         exchange = Exchange(self, request, ours=False, stream_id=stream_id)
+        exchange.tokens = self.tokens.take(parameters.all(Parameter.AUTHORIZATION_TOKEN))
         if len(self._theirs) >= limits.REQUESTS:
             reason = f"more than {limits.REQUESTS} requests at a time"
             exchange.reply(m.RequestError(RequestErrorCode.EXCESSIVE_LOAD, reason))
@@ -679,8 +708,7 @@ class Session:
         return None
 
     def _update_by_id(self, update: m.RequestUpdate) -> None:
-        number = self._check_id(update.request_id)
-        self._check_tokens(update.parameters)
+        number = self._take_update(update)
         exchange = self._find(update.existing_request_id, "REQUEST_UPDATE")
         if exchange is not None and exchange.owner is not None:
             exchange.owner.received(update)
@@ -820,8 +848,7 @@ class Session:
                     raise ProtocolViolation("GOAWAY of a client with a New Session URI")
                 exchange.goaway = True
             case m.RequestUpdate() if self._may_update(exchange):
-                self._check_id(message.request_id)
-                self._check_tokens(message.parameters)
+                self._take_update(message)
                 if exchange.owner is not None:
                     exchange.owner.received(message)
             case m.Reply() if exchange.updates:

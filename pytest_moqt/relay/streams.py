@@ -17,6 +17,7 @@ from pytest_moqt.protocol.objects import (
     FetchRangeEnd,
     ObjectDatagram,
     ObjectTooLarge,
+    Padding,
     StreamItem,
     StreamObject,
     SubgroupHeader,
@@ -257,7 +258,9 @@ class DataStream(IncomingStream):
             if self._fetch is not None:
                 self._fetch.fetched(item)
         elif not isinstance(item, StreamObject):
-            self._ignored = True  # padding
+            self._ignored = True
+            if isinstance(item, Padding):
+                self.session.padded()
         elif self._target is not None:
             self._target.object(item)
         else:

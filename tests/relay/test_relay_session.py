@@ -8,10 +8,10 @@ from relay_clients import Client, FakeRelay
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import DRAFTS, SUPPORTED, Topology
 from pytest_moqt.protocol.framing import Frame
-from pytest_moqt.protocol.parameters import Parameter, SetupOption
+from pytest_moqt.protocol.parameters import SetupOption
 from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode, SessionError
 from pytest_moqt.protocol.transport import DatagramData, StopSending, StreamData, StreamReset
-from pytest_moqt.protocol.values import KeyValues, Token, TokenAlias
+from pytest_moqt.protocol.values import KeyValues
 from pytest_moqt.relay import limits
 from pytest_moqt.relay.session import IMPLEMENTATION
 
@@ -106,15 +106,6 @@ def test_path_and_authority_are_checked(
     client.setup(KeyValues({option: value}))
 
     assert closed_with(client) == code
-
-
-def test_a_token_alias_in_setup_is_a_violation(relay: FakeRelay, number: int) -> None:
-    """No alias can have been registered before SETUP."""
-    client = relay.stranger(number)
-
-    client.setup(KeyValues({SetupOption.AUTHORIZATION_TOKEN: Token(TokenAlias.USE_ALIAS, alias=1)}))
-
-    assert closed_with(client) == SessionError.PROTOCOL_VIOLATION
 
 
 def test_silence_instead_of_setup_is_not_waited_for_forever(relay: FakeRelay, number: int) -> None:
@@ -399,7 +390,7 @@ def test_requests_of_one_client_are_bounded(
     assert client.closed is None
 
 
-# ---- replies, updates, GOAWAY, tokens ----------------------------------------------------------------
+# ---- replies, updates, GOAWAY -------------------------------------------------------------------------
 
 
 def test_a_second_answer_ends_the_session(relay: FakeRelay, number: int) -> None:
@@ -477,26 +468,6 @@ def test_goaway_of_a_client_has_no_uri(relay: FakeRelay, number: int) -> None:
     client.send_control(m.Goaway("moqt://elsewhere.example", timeout_ms=0))
 
     assert closed_with(client) == SessionError.PROTOCOL_VIOLATION
-
-
-@pytest.mark.parametrize(
-    ("token", "code"),
-    [
-        (Token(TokenAlias.USE_VALUE, type=0, value=b"x"), None),
-        (Token(TokenAlias.REGISTER, alias=1, type=0, value=b"x"), SessionError.AUTH_TOKEN_CACHE_OVERFLOW),
-        (Token(TokenAlias.USE_ALIAS, alias=1), SessionError.UNKNOWN_AUTH_TOKEN_ALIAS),
-    ],
-    ids=["use-value", "register", "use-alias"],
-)
-def test_tokens_cannot_be_registered(
-    relay: FakeRelay, number: int, token: Token, code: SessionError | None
-) -> None:
-    """Without MAX_AUTH_TOKEN_CACHE_SIZE 'the use of token Aliases' is prohibited."""
-    client = relay.client(number)
-
-    client.request(m.PublishNamespace(NAMESPACE, KeyValues({Parameter.AUTHORIZATION_TOKEN: token})))
-
-    assert closed_with(client) == code
 
 
 def test_a_violation_of_one_client_concerns_nobody_else(relay: FakeRelay, number: int) -> None:
