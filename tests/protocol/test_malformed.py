@@ -430,6 +430,13 @@ CASES: list[tuple[str, str, int, str, type[RemoteProtocolError], str]] = [
     (FROM_19, "MAX_FILTER_RANGES twice", 0x2F00, "06010001", _VIOLATION, "MAX_FILTER_RANGES twice"),
     (FROM_19, "MAX_REQUEST_UPDATES twice", 0x2F00, "08010001", _VIOLATION, "MAX_REQUEST_UPDATES twice"),
     (FROM_17, "an unknown alias type in SETUP", 0x2F00, "030104", _FORMATTING, "alias type 4"),
+    ("14", "half an option", 0x21, "c0000000ff00000e010240", _FORMATTING, "MAX_REQUEST_ID ends too early"),
+    ("15 16", "half an option", 0x21, "010240", _FORMATTING, "MAX_REQUEST_ID ends too early"),
+    (FROM_17, "half an option", 0x2F00, "0480", _FORMATTING, "MAX_AUTH_TOKEN_CACHE_SIZE ends too early"),
+    (FROM_17, "an option too short", 0x2F00, "0104612f", _FORMATTING, "PATH ends too early"),
+    (FROM_17, "a token too short", 0x2F00, "03040300", _FORMATTING, "AUTHORIZATION_TOKEN ends too early"),
+    (FROM_17, "half an unknown option", 0x2F00, "0a80", _VIOLATION, "end inside its options"),
+    ("17 18", "half an option of 19", 0x2F00, "0680", _VIOLATION, "end inside its options"),
 ]
 
 MALFORMED = [

@@ -885,19 +885,51 @@ def test_asking_for_a_status_is_no_subscription(relay: FakeRelay, number: int) -
     assert subscriber.streams == []
 
 
-@pytest.mark.parametrize("first", [b".", b".session"])
+@pytest.mark.parametrize("namespace", [(b".",), (b".", b"x"), (b".session",), (b".session", b"x")])
 @pytest.mark.parametrize("number", WITH_TRACKS)
-def test_reserved_namespaces_do_not_exist(relay: FakeRelay, number: int, first: bytes) -> None:
-    """'endpoints ... MUST reject requests referencing it with DOES_NOT_EXIST'."""
-    client = relay.client(number)
+def test_reserved_namespaces_do_not_exist(
+    relay: FakeRelay, number: int, namespace: tuple[bytes, ...]
+) -> None:
+    """'endpoints ... MUST reject requests referencing it with DOES_NOT_EXIST', whatever the request is."""
+    publisher, client = relay.client(number), relay.client(number)
+    publisher.request(m.PublishNamespace(()))
 
     answers = [
         client.ask(request)
         for request in (
-            m.PublishNamespace((first, b"x")),
-            m.Subscribe((first, b"x"), TRACK),
-            m.Publish((first, b"x"), TRACK, 1),
+            m.PublishNamespace(namespace),
+            m.Subscribe(namespace, TRACK),
+            m.Subscribe(namespace, b""),
+            m.Publish(namespace, TRACK, 1),
+            m.TrackStatus(namespace, TRACK),
+            m.Fetch(m.StandaloneFetch(namespace, TRACK, Location(0, 0), Location(1, 0))),
+            m.SubscribeNamespace(namespace),
+            m.SubscribeTracks(namespace),
         )
     ]
 
-    assert [answer.code for answer in answers] == [RequestErrorCode.DOES_NOT_EXIST] * 3
+    assert [answer.code for answer in answers] == [RequestErrorCode.DOES_NOT_EXIST] * 8
+    assert publisher.incoming(m.Subscribe) is None
+
+
+@pytest.mark.parametrize("number", WITH_TRACKS)
+def test_other_namespaces_with_a_period_are_anybodys(relay: FakeRelay, number: int) -> None:
+    """A request for an unrecognized one is passed 'to the Application', which is a client here."""
+    publisher, subscriber = relay.client(number), relay.client(number)
+    announce(publisher, (b".other",))
+
+    subscriber.request(m.Subscribe((b".other", b"x"), TRACK))
+
+    assert publisher.expect(m.Subscribe).message.track_namespace == (b".other", b"x")
+
+
+@pytest.mark.parametrize("number", WITH_TRACKS)
+def test_a_prefix_cannot_be_changed_into_a_reserved_one(relay: FakeRelay, number: int) -> None:
+    """The update refers to it as much as a request would."""
+    client = relay.client(number)
+    interest = client.request(m.SubscribeNamespace(NAMESPACE))
+
+    (answer,) = client.update(interest, {Parameter.TRACK_NAMESPACE_PREFIX: (b".",)})
+
+    assert answer.code == RequestErrorCode.DOES_NOT_EXIST
+    assert interest.stream_id in client.fins
