@@ -294,8 +294,10 @@ class Upstream:
         self._timer = self.track.owner.clock.call_later(limits.ANSWER_SECONDS, self._unanswered)
 
     def bind(self, alias: int) -> None:
-        """Take the objects of an alias."""
-        self.session.bind_alias(alias, self)
+        """Take the objects of an alias, unless another subscription of the session to the track does."""
+        holder = self.session.sink_of(alias)
+        if not isinstance(holder, Upstream) or holder.track is not self.track:
+            self.session.bind_alias(alias, self)
         self.alias = alias
 
     def set_forward(self, forward: bool) -> None:
@@ -325,8 +327,12 @@ class Upstream:
         """Forget the alias; what still comes for it is nobody's."""
         self._stop_timer()
         self._woken()
-        if self.alias is not None:
-            self.session.release_alias(self.alias, self)
+        if self.alias is None or self.session.sink_of(self.alias) is not self:
+            return
+        self.session.release_alias(self.alias, self)
+        for other in self.track.upstreams:
+            if other is not self and other.session is self.session and other.alias == self.alias:
+                other.bind(self.alias)
 
     # Owner
 

@@ -254,7 +254,9 @@ class Router:
         known = self.tracks.get(name)
         earlier = None if known is None else known.upstream_of(session)
         if earlier is not None and earlier.established:
-            if self._is_duplicate(exchange, ours=not earlier.published):
+            if not session.draft.repeated_subscriptions and self._is_duplicate(
+                exchange, ours=not earlier.published
+            ):
                 return Nobody()
             earlier = None
         track = known or Track(name, self)
@@ -282,7 +284,10 @@ class Router:
             upstream.forward = bool(request.parameters.get(Parameter.FORWARD, 1))
             self.behaviour.accept_publish(exchange, m.RequestOk())
             upstream.set_forward(track.wanted())
-        session.deliver_held(request.track_alias, upstream)
+        if exchange.over:
+            upstream.cancelled()
+        else:
+            session.deliver_held(request.track_alias, upstream)
         return upstream
 
     def _track_status(self, exchange: Exchange, request: m.TrackStatus) -> Owner:
@@ -324,10 +329,7 @@ class Router:
         """Refuse a second subscription to a track in one session, in the same role."""
         code = RequestErrorCode.DUPLICATE_SUBSCRIPTION
         kind = "SUBSCRIBE" if isinstance(exchange.request, m.Subscribe) else "PUBLISH"
-        if exchange.draft.repeated_subscriptions:
-            # A second PUBLISH of a track is legal there, and of no use to this relay.
-            code = RequestErrorCode.UNINTERESTED
-        elif REQUEST_ERRORS.value(code, exchange.draft.number, kind) is None and not ours:
+        if REQUEST_ERRORS.value(code, exchange.draft.number, kind) is None and not ours:
             # Draft 14: "publishers SHOULD treat this as a protocol violation" (section 9.7); not so where
             # requests of both ends may have crossed.
             raise ProtocolViolation("a second subscription to the same track")

@@ -28,6 +28,7 @@ WITHOUT_NAMESPACE = [n for n in sorted(SUPPORTED) if not defines(DRAFTS[n], m.Na
 WITH_RENDEZVOUS = [
     n for n in sorted(SUPPORTED) if parameter_layout(Parameter.RENDEZVOUS_TIMEOUT, DRAFTS[n]) is not None
 ]
+ONCE = [n for n in sorted(SUPPORTED) if not DRAFTS[n].repeated_subscriptions]
 REPEATED = [n for n in sorted(SUPPORTED) if DRAFTS[n].repeated_subscriptions]
 WITH_TRACKS = [n for n in sorted(SUPPORTED) if defines(DRAFTS[n], m.SubscribeTracks)]
 WITH_UPDATE_ANSWERS = [n for n in sorted(SUPPORTED) if reply_names(DRAFTS[n], m.RequestUpdate)]
@@ -723,6 +724,7 @@ def test_an_offer_that_finds_no_stream_is_said_to_be_blocked(relay: FakeRelay, n
     assert subscriber.about(interest)[1:] == [m.PublishBlocked(NAMESPACE[1:], TRACK)]
 
 
+@pytest.mark.parametrize("number", ONCE)
 def test_a_second_offer_of_a_track_fails(relay: FakeRelay, number: int) -> None:
     """One subscription of a track in each role."""
     publisher = relay.client(number)
@@ -731,12 +733,30 @@ def test_a_second_offer_of_a_track_fails(relay: FakeRelay, number: int) -> None:
     second = publisher.about(publisher.request(m.Publish(NAMESPACE, TRACK, 2)))
 
     if second:
-        code = (
-            RequestErrorCode.UNINTERESTED if number in REPEATED else RequestErrorCode.DUPLICATE_SUBSCRIPTION
-        )
-        assert second[0].code == code
+        assert second[0].code == RequestErrorCode.DUPLICATE_SUBSCRIPTION
     else:
         assert publisher.closed is not None
+
+
+@pytest.mark.parametrize("alias", [1, 2])
+@pytest.mark.parametrize("number", REPEATED)
+def test_a_track_may_be_offered_twice_from_19_on(relay: FakeRelay, number: int, alias: int) -> None:
+    """'for a Track that has Established downstream subscriptions, it MUST respond with PUBLISH_OK'."""
+    publisher, subscriber = relay.client(number), relay.client(number)
+    first = publisher.request(m.Publish(NAMESPACE, TRACK, 1))
+    subscription = subscriber.request(SUBSCRIBE)
+    second = publisher.request(m.Publish(NAMESPACE, TRACK, alias))
+
+    publisher.say(first, m.PublishDone(PublishDoneStatus.TRACK_ENDED, 0))
+    publisher.open_subgroup(SubgroupHeader(alias, group_id=0)).send(StreamObject(0, b"still"), fin=True)
+    before = subscriber.about(subscription)
+    publisher.say(second, m.PublishDone(PublishDoneStatus.TRACK_ENDED, 1))
+
+    assert [type(each) for each in publisher.about(second)[:1]] == [m.RequestOk]
+    assert [stream.payloads for stream in subscriber.streams] == [[b"still"]]
+    assert [type(each) for each in before] == [m.SubscribeOk]
+    assert [type(each) for each in subscriber.about(subscription)] == [m.SubscribeOk, m.PublishDone]
+    assert relay.router.tracks == {}
 
 
 def test_an_alias_of_another_track_ends_the_session(relay: FakeRelay, number: int) -> None:
@@ -748,6 +768,7 @@ def test_an_alias_of_another_track_ends_the_session(relay: FakeRelay, number: in
 
     assert publisher.closed is not None
     assert publisher.closed[0] == SessionError.DUPLICATE_TRACK_ALIAS
+    assert relay.router.tracks == {}
 
 
 def test_an_offer_takes_the_place_of_a_pending_subscription(relay: FakeRelay, number: int) -> None:

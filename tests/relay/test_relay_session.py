@@ -8,6 +8,8 @@ from relay_clients import Client, FakeRelay
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import DRAFTS, SUPPORTED, Topology
 from pytest_moqt.protocol.framing import Frame
+from pytest_moqt.protocol.layouts import layout_of_message
+from pytest_moqt.protocol.objects import StreamObject, SubgroupHeader
 from pytest_moqt.protocol.parameters import SetupOption
 from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode, SessionError
 from pytest_moqt.protocol.transport import DatagramData, StopSending, StreamData, StreamReset
@@ -18,6 +20,12 @@ from pytest_moqt.relay.session import IMPLEMENTATION
 NAMESPACE = (b"moq-test", b"interop")
 ON_CONTROL = [n for n in sorted(SUPPORTED) if DRAFTS[n].topology is Topology.SINGLE_CONTROL_STREAM]
 ON_STREAMS = [n for n in sorted(SUPPORTED) if DRAFTS[n].topology is Topology.REQUEST_STREAMS]
+GOAWAY_WITH_ID = [
+    n
+    for n in ON_STREAMS
+    if any(field.name == "request_id" for field in layout_of_message(DRAFTS[n], m.Goaway).fields)
+]
+"Where GOAWAY says which requests of its receiver were not processed (18)."
 
 
 def closed_with(client: Client) -> SessionError | None:
@@ -83,9 +91,13 @@ def test_setup_of_no_common_version_fails() -> None:
         ("quic", SetupOption.PATH, b"no-slash", SessionError.MALFORMED_PATH),
         ("quic", SetupOption.PATH, b"/a b", SessionError.MALFORMED_PATH),
         ("quic", SetupOption.PATH, b"/\xff", SessionError.MALFORMED_PATH),
+        ("quic", SetupOption.PATH, b"/%zz", SessionError.MALFORMED_PATH),
         ("quic", SetupOption.AUTHORITY, b"", SessionError.MALFORMED_AUTHORITY),
         ("quic", SetupOption.AUTHORITY, b"a.example:port", SessionError.MALFORMED_AUTHORITY),
         ("quic", SetupOption.AUTHORITY, b"a/b", SessionError.MALFORMED_AUTHORITY),
+        ("quic", SetupOption.AUTHORITY, b"[::1", SessionError.MALFORMED_AUTHORITY),
+        ("quic", SetupOption.AUTHORITY, b"a .example", SessionError.MALFORMED_AUTHORITY),
+        ("quic", SetupOption.AUTHORITY, b"wrong.invalid:443", None),
         ("quic", SetupOption.PATH, b"", None),
         ("quic", SetupOption.PATH, b"/a/b%20c;d?e=f/?", None),
         ("quic", SetupOption.AUTHORITY, b"user@a.example:4443", None),
@@ -115,6 +127,19 @@ def test_silence_instead_of_setup_is_not_waited_for_forever(relay: FakeRelay, nu
     relay.clock.advance(limits.SETUP_SECONDS)
 
     assert closed_with(client) == SessionError.CONTROL_MESSAGE_TIMEOUT
+
+
+def test_half_a_setup_is_not_waited_for_forever_either(relay: FakeRelay, number: int) -> None:
+    """A client that stalls is closed as one that is silent; others are not concerned."""
+    client, witness = relay.stranger(number), relay.client(number)
+    versions = () if client.draft.version_code is None else (client.draft.version_code,)
+    whole = client.frame(m.Setup(KeyValues({0x9D: b"some more"}), versions)).encode(client.draft)
+    client.deliver(client.control, whole[:-1])
+
+    relay.clock.advance(limits.SETUP_SECONDS)
+
+    assert closed_with(client) == SessionError.CONTROL_MESSAGE_TIMEOUT
+    assert witness.closed is None
 
 
 @pytest.mark.parametrize("number", ON_CONTROL)
@@ -216,6 +241,28 @@ def test_an_unknown_stream_type_ends_the_session(relay: FakeRelay, number: int) 
     client = relay.client(number)
 
     client.deliver(client.new_stream(unidirectional=True), b"\x3e\x01\x01\x01\x01")
+
+    assert closed_with(client) == SessionError.PROTOCOL_VIOLATION
+
+
+@pytest.mark.parametrize("number", ON_CONTROL)
+def test_a_second_control_stream_of_two_ways_is_a_violation(relay: FakeRelay, number: int) -> None:
+    """CLIENT_SETUP on another bidirectional stream."""
+    client = relay.client(number)
+
+    client.send_frame(client.frame(m.Setup(versions=(0xFF00000E,))), client.new_stream(unidirectional=False))
+
+    assert closed_with(client) == SessionError.PROTOCOL_VIOLATION
+
+
+@pytest.mark.parametrize("number", ON_CONTROL)
+def test_a_stream_may_not_begin_with_an_answer(relay: FakeRelay, number: int) -> None:
+    """Beside the control stream either."""
+    client = relay.client(number)
+
+    client.send_frame(
+        client.frame(m.SubscribeOk(1, request_id=0), m.Subscribe), client.new_stream(unidirectional=False)
+    )
 
     assert closed_with(client) == SessionError.PROTOCOL_VIOLATION
 
@@ -367,12 +414,13 @@ def test_the_relay_keeps_to_the_clients_credit(relay: FakeRelay, number: int) ->
     assert publisher.expect(m.Subscribe).id == 1
 
 
+@pytest.mark.parametrize("maximum", [100, 98])
 @pytest.mark.parametrize("number", ON_CONTROL)
-def test_max_request_id_must_grow(relay: FakeRelay, number: int) -> None:
+def test_max_request_id_must_grow(relay: FakeRelay, number: int, maximum: int) -> None:
     """'receipt of a MAX_REQUEST_ID message with an equal or smaller Request ID' is a violation."""
     client = relay.client(number)
 
-    client.send_control(m.MaxRequestId(100))
+    client.send_control(m.MaxRequestId(maximum))
 
     assert closed_with(client) == SessionError.PROTOCOL_VIOLATION
 
@@ -449,6 +497,30 @@ def test_goaway_of_a_client_is_heeded(relay: FakeRelay, number: int) -> None:
     assert answer.code == RequestErrorCode.DOES_NOT_EXIST
     assert publisher.incoming(m.Subscribe) is None
     assert publisher.closed is None
+
+
+def test_goaway_does_not_end_subscriptions(relay: FakeRelay, number: int) -> None:
+    """'The GOAWAY message does not impact subscription state': objects keep coming."""
+    publisher, subscriber = relay.client(number), relay.client(number)
+    publisher.request(m.PublishNamespace(NAMESPACE))
+    subscriber.request(m.Subscribe(NAMESPACE, b"track"))
+    publisher.say(publisher.expect(m.Subscribe), m.SubscribeOk(1))
+
+    subscriber.send_control(m.Goaway(timeout_ms=0, request_id=1 if number in GOAWAY_WITH_ID else None))
+    publisher.open_subgroup(SubgroupHeader(1, group_id=0)).send(StreamObject(0, b"after"), fin=True)
+
+    assert [stream.payloads for stream in subscriber.streams] == [[b"after"]]
+    assert subscriber.closed is None
+
+
+@pytest.mark.parametrize("number", GOAWAY_WITH_ID)
+def test_goaway_names_a_request_of_the_relay(relay: FakeRelay, number: int) -> None:
+    """'If the parity of the Request ID does not match the receiver's parity': INVALID_REQUEST_ID."""
+    client = relay.client(number)
+
+    client.send_control(m.Goaway(timeout_ms=0, request_id=0))
+
+    assert closed_with(client) == SessionError.INVALID_REQUEST_ID
 
 
 def test_a_second_goaway_is_a_violation(relay: FakeRelay, number: int) -> None:
