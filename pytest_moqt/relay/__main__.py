@@ -85,9 +85,26 @@ def _parser() -> argparse.ArgumentParser:
         )
     add("--defect", metavar="NAME", help="be wrong in exactly one way")
     add("--list-defects", action="store_true", help="print the names of --defect, what each does and fails")
+    add(
+        "--goaway",
+        metavar="SECONDS",
+        type=_seconds,
+        default=0.0,
+        help="on a signal say GOAWAY and wait so long for clients to go; a second signal ends at once",
+    )
     add("-v", "--verbose", action="store_true", help="log every message on standard error")
     add("--version", action="store_true", help="print the version and exit")
     return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to an hour")
+    return seconds
 
 
 def _destination(flag: str) -> str:
@@ -213,6 +230,12 @@ async def _run(
     host, port = bound.getsockname()[:2]
     print("\n".join(_ready(options, host, port, identity)), flush=True)
     await stopping.wait()
+    if options.goaway:
+        stopping.clear()
+        leaving, again = loop.create_task(server.leave(options.goaway)), loop.create_task(stopping.wait())
+        await asyncio.wait({leaving, again}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        again.cancel()
     server.close()
 
 

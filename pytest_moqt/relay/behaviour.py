@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_moqt.protocol.messages import (
     Fetch,
     FetchOk,
+    Goaway,
     Publish,
     PublishDone,
     RequestError,
@@ -109,6 +110,10 @@ class Behaviour:
     def notices_end(self, session: Session, closed: TransportClosed) -> bool:  # noqa: ARG002
         """Whether the relay takes note that a client has ended its session, or is gone."""
         return True
+
+    def send_goaway(self, session: Session, goaway: Goaway) -> None:
+        """Tell a client that the relay is about to stop."""
+        session.send_control(goaway)
 
     def gone_away(self, session: Session) -> None:
         """Take note of a client's GOAWAY."""

@@ -66,6 +66,7 @@ class EmbeddedRelay:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
+        self._server: Server | None = None
         self._directory: str | None = None
         self._failure: BaseException | None = None
 
@@ -101,6 +102,7 @@ class EmbeddedRelay:
                 features=self._features,
             )
             await self._loop.create_datagram_endpoint(lambda: server, sock=bound)
+            self._server = server
             started.set()
             await self._stopping.wait()
             server.close()
@@ -127,6 +129,16 @@ class EmbeddedRelay:
         """The URL to dial: `moqt://` for `quic`, `https://` for anything else."""
         scheme = "moqt" if transport == "quic" else "https"
         return f"{scheme}://{HOST}:{self.port}"
+
+    def go_away(self, seconds: float) -> None:
+        """Say GOAWAY to all clients; those that have not gone in so many seconds are closed.
+
+        Raises:
+            RuntimeError: The relay is not running.
+        """
+        if self._thread is None or self._loop is None or self._server is None:
+            raise RuntimeError("the relay is not running")
+        self._loop.call_soon_threadsafe(self._server.go_away, seconds)
 
     def stop(self) -> None:
         """Close all connections and the socket; a second call does nothing."""

@@ -15,6 +15,7 @@ Rules (`relays-moq`, "Publisher Interactions" and "Subscriber Interactions"):
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import Draft
@@ -47,6 +48,7 @@ def is_prefix(prefix: TrackNamespace, namespace: TrackNamespace) -> bool:
     return namespace[: len(prefix)] == prefix
 
 
+_LEAVING = m.RequestError(RequestErrorCode.GOING_AWAY, "the relay is about to stop")
 _RESERVED = m.RequestError(RequestErrorCode.DOES_NOT_EXIST, "the namespace is reserved")
 _OVERLAP = m.RequestError(RequestErrorCode.PREFIX_OVERLAP, "the prefix overlaps one subscribed to")
 
@@ -71,6 +73,8 @@ class Router:
         self.behaviour = behaviour
         self.cache = Cache()
         self.sessions: set[Session] = set()
+        self.deserted: Callable[[], object] = lambda: None
+        "Called when the last session is over."
         self.announcements: list[Announcement] = []
         self.interests: list[Interest] = []
         self.tracks: dict[FullTrackName, Track] = {}
@@ -103,6 +107,9 @@ class Router:
     def _refused(self, exchange: Exchange) -> bool:
         """Refuse what no request may say, whatever it asks for."""
         draft = exchange.draft
+        if exchange.session.leaving and REQUEST_ERRORS.value(_LEAVING.code, draft.number) is not None:
+            # "any requests that arrive after the GOAWAY, MUST be rejected" (18); elsewhere they may be.
+            return self._object(exchange, _LEAVING)
         if draft.repeated_tokens_refused and repeats(exchange.tokens):
             error = m.RequestError(RequestErrorCode.MALFORMED_AUTH_TOKEN, "one token twice in a message")
             return self._object(exchange, error)
@@ -127,6 +134,8 @@ class Router:
     def closed(self, session: Session) -> None:
         """A session is over; its requests have been withdrawn one by one."""
         self.sessions.discard(session)
+        if not self.sessions:
+            self.deserted()
 
     def unused(self, track: Track) -> None:
         """A track has neither publishers nor subscribers."""

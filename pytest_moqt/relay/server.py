@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Sequence
@@ -112,6 +113,21 @@ class Server(asyncio.DatagramProtocol):
     def connections(self) -> set[Connection]:
         """Those that have not drained."""
         return set(self._connections.values())
+
+    def go_away(self, seconds: float) -> None:
+        """Say GOAWAY to all clients; those that have not gone in so many seconds are closed."""
+        for session in list(self.router.sessions):
+            session.go_away(seconds)
+
+    async def leave(self, seconds: float) -> None:
+        """Say GOAWAY to all clients and wait until they have gone, or have been closed for staying."""
+        gone = asyncio.Event()
+        self.router.deserted = gone.set
+        self.go_away(seconds)
+        if self.router.sessions:
+            # Not forever: sessions that began since then were told nothing.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(gone.wait(), seconds)
 
     def close(self) -> None:
         """End all sessions and connections, and close the socket."""

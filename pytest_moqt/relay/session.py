@@ -121,6 +121,11 @@ class _SeenIds:
         self._below = 0
         self._above: set[int] = set()
 
+    @property
+    def beyond(self) -> int:
+        """The first id (halved) above all that were used."""
+        return max(self._above, default=self._below - 1) + 1
+
     def add(self, number: int) -> bool:
         """Remember an id (halved: 0, 1, 2 …); False: it was used before."""
         if number < self._below or number in self._above:
@@ -162,6 +167,8 @@ class Session:
         "Names the session in logs."
         self.going_away = False
         "The client sent GOAWAY: it gets no new requests."
+        self.leaving = False
+        "The relay sent GOAWAY: it takes no new requests."
         self.tokens = behaviour.token_cache()
         self.authorized_with: tuple[Token, ...] = ()
         "The tokens of the client's SETUP, by value."
@@ -244,6 +251,25 @@ class Session:
             logger.info("%s closed with %s: %s", self.label, code.name, reason)
             self._behaviour.close_session(self, code, reason)
             self._end()
+
+    def go_away(self, seconds: float) -> None:
+        """Say GOAWAY, and end the session in so many seconds if the client has not (`message-goaway`)."""
+        if self.closed or self.leaving:
+            return
+        if not self.established and not self._own_streams:
+            self.close(SessionError.NO_ERROR, "the relay stops")  # GOAWAY would come before SETUP
+            return
+        self.leaving = True
+        unprocessed = 2 * self._seen.beyond
+        goaway = m.Goaway(timeout_ms=round(seconds * 1000), request_id=unprocessed)
+        self._behaviour.send_goaway(self, goaway)
+        self.call_later(seconds, self._leave)
+
+    def _leave(self) -> None:
+        # "closes the session with GOAWAY_TIMEOUT ... if there are still open requests" (from 17 on).
+        busy = self._theirs or self._ours
+        code = SessionError.GOAWAY_TIMEOUT if busy else SessionError.NO_ERROR
+        self.close(code, "the time to move elsewhere is over")
 
     # ---- what the relay says ----
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -17,7 +18,9 @@ from pytest_moqt.client.dial import dial
 from pytest_moqt.client.session import connect
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import parse_relay_url
+from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import SUPPORTED
+from pytest_moqt.protocol.registries import RequestErrorCode
 from pytest_moqt.relay.__main__ import main
 from pytest_moqt.relay.defects import DEFECTS
 
@@ -98,6 +101,37 @@ def test_a_signal_ends_it_with_0(running: Running, number: signal.Signals) -> No
     assert running.end(number) == 0
 
 
+@pytest.mark.parametrize("then", ["client-goes", "second-signal"])
+async def test_a_signal_may_give_clients_time(then: str) -> None:
+    """GOAWAY first; the command ends when the last client has gone, or at a second signal."""
+    running = Running("--goaway", "600")
+    session = await connect(
+        parse_relay_url(running.lines[-1].split(": ")[1]),
+        offer=[18],
+        tls=TlsOptions(verify=False),
+        timeout=DEADLINE,
+    )
+
+    running.process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(DEADLINE):
+        answer: m.Message = m.RequestOk()
+        while isinstance(answer, m.RequestOk):  # until the signal has come
+            answer = await session.request(m.PublishNamespace((b"a",)))
+    still = running.process.poll() is None
+    if then == "client-goes":
+        await session.close()
+        code = await asyncio.to_thread(running.process.wait, DEADLINE)
+        running.process.communicate()
+    else:
+        code = await asyncio.to_thread(running.end, signal.SIGINT)
+        await session.close()
+
+    assert isinstance(answer, m.RequestError)
+    assert answer.code == RequestErrorCode.GOING_AWAY
+    assert still
+    assert code == 0
+
+
 def test_options_are_heeded() -> None:
     """Drafts, transport and defect are in what it says."""
     running = Running("--draft", "draft-16,14", "--transport", "webtransport", "--defect", "setup-never")
@@ -135,6 +169,7 @@ async def test_what_of_quic_it_offers_can_be_chosen() -> None:
     [
         (["--port", "70000"], "argument --port: '70000' is no port, must be 0 to 65535"),
         (["--draft", "13"], f"argument --draft: '13' is no draft of {','.join(map(str, SUPPORTED))}"),
+        (["--goaway", "-1"], "argument --goaway: '-1' is not a number of seconds from 0 to an hour"),
         (["--cert", "cert.pem"], "--cert and --key belong together: give both or none"),
         (
             ["--defect", "setup-nevr"],

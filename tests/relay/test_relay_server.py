@@ -398,6 +398,32 @@ async def test_clients_of_a_stopped_relay_hear_of_it() -> None:
     assert (closed.by_peer, closed.code) == (True, 0)
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_clients_are_told_when_the_relay_goes(transport: str) -> None:
+    """GOAWAY to each, and the end with its code to who stays."""
+    with EmbeddedRelay() as relay:
+        session = await connect(
+            parse_relay_url(relay.url(transport)),
+            offer=[18],
+            tls=TlsOptions(verify=False),
+            timeout=DEADLINE,
+        )
+        await session.request(m.PublishNamespace(NAMESPACE), expect=m.RequestOk)
+
+        relay.go_away(0.05)
+        async with asyncio.timeout(DEADLINE):
+            closed = await session.wait_closed()
+        await session.close()
+
+    assert (closed.code, closed.by_peer) == (SessionError.GOAWAY_TIMEOUT, True)
+
+
+def test_a_relay_that_does_not_run_cannot_go() -> None:
+    """Nobody would hear of it."""
+    with pytest.raises(RuntimeError, match="not running"):
+        EmbeddedRelay().go_away(1.0)
+
+
 def test_a_port_in_use_is_said_at_once() -> None:
     """By OSError, in the thread that starts the relay."""
     with EmbeddedRelay() as relay, pytest.raises(OSError, match="in use"):

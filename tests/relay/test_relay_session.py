@@ -11,7 +11,12 @@ from pytest_moqt.protocol.framing import Frame
 from pytest_moqt.protocol.layouts import layout_of_message
 from pytest_moqt.protocol.objects import StreamObject, SubgroupHeader
 from pytest_moqt.protocol.parameters import SetupOption
-from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode, SessionError
+from pytest_moqt.protocol.registries import (
+    REQUEST_ERRORS,
+    PublishDoneStatus,
+    RequestErrorCode,
+    SessionError,
+)
 from pytest_moqt.protocol.transport import DatagramData, StopSending, StreamData, StreamReset
 from pytest_moqt.protocol.values import KeyValues
 from pytest_moqt.relay import limits
@@ -540,6 +545,82 @@ def test_goaway_of_a_client_has_no_uri(relay: FakeRelay, number: int) -> None:
     client.send_control(m.Goaway("moqt://elsewhere.example", timeout_ms=0))
 
     assert closed_with(client) == SessionError.PROTOCOL_VIOLATION
+
+
+# ---- GOAWAY of the relay ---------------------------------------------------------------------------
+
+
+def test_the_relay_says_once_that_it_goes(relay: FakeRelay, number: int) -> None:
+    """Whatever stands goes on; what is not over in time is closed with GOAWAY_TIMEOUT."""
+    publisher, subscriber, idle = (relay.client(number) for _ in range(3))
+    publisher.request(m.PublishNamespace(NAMESPACE))
+    subscriber.request(m.Subscribe(NAMESPACE, b"track"))
+    publisher.say(publisher.expect(m.Subscribe), m.SubscribeOk(1))
+    clients = (publisher, subscriber, idle)
+
+    for client in (*clients, *clients):
+        client.session.go_away(3.0)
+    publisher.open_subgroup(SubgroupHeader(1, group_id=0)).send(StreamObject(0, b"still"), fin=True)
+    before = [client.closed for client in clients]
+    relay.clock.advance(3.0)
+
+    said = [
+        [message for _, message in client.messages if isinstance(message, m.Goaway)] for client in clients
+    ]
+    assert [len(each) for each in said] == [1, 1, 1]
+    assert [each[0].new_session_uri for each in said] == [""] * 3
+    if number in GOAWAY_WITH_ID:
+        assert [each[0].request_id for each in said] == [2, 2, 0]
+    if number in ON_STREAMS:
+        assert {each[0].timeout_ms for each in said} == {3000}
+    assert [stream.payloads for stream in subscriber.streams] == [[b"still"]]
+    assert before == [None] * 3
+    # The subscriber's request was over when its publisher's session was.
+    assert [closed_with(client) for client in clients] == [
+        SessionError.GOAWAY_TIMEOUT,
+        SessionError.NO_ERROR,
+        SessionError.NO_ERROR,
+    ]
+
+
+def test_a_relay_that_goes_takes_no_requests(relay: FakeRelay, number: int) -> None:
+    """'any requests that arrive after the GOAWAY, MUST be rejected' in 18; before 16 no code says so."""
+    client = relay.client(number)
+    client.session.go_away(3.0)
+
+    answer = client.ask(m.PublishNamespace(NAMESPACE))
+
+    if REQUEST_ERRORS.value(RequestErrorCode.GOING_AWAY, number) is None:
+        assert isinstance(answer, m.RequestOk)
+    else:
+        assert answer.code == RequestErrorCode.GOING_AWAY
+
+
+@pytest.mark.parametrize("number", ON_CONTROL)
+def test_a_stranger_is_not_told_goaway(relay: FakeRelay, number: int) -> None:
+    """It would come before SETUP."""
+    client = relay.stranger(number)
+
+    client.session.go_away(3.0)
+
+    assert closed_with(client) == SessionError.NO_ERROR
+    assert client.messages == []
+
+
+@pytest.mark.parametrize("number", ON_STREAMS)
+def test_goaway_does_not_wait_for_the_clients_setup(relay: FakeRelay, number: int) -> None:
+    """The relay's own was said before; what the client has asked by then is refused."""
+    client = relay.stranger(number)
+    early = client.request(m.PublishNamespace(NAMESPACE))
+
+    client.session.go_away(3.0)
+    client.setup()
+
+    assert [type(message) for _, message in client.messages[:2]] == [m.Setup, m.Goaway]
+    assert [answer.code for answer in client.about(early)] == [RequestErrorCode.GOING_AWAY]
+
+
+# ---- others ----------------------------------------------------------------------------------------
 
 
 def test_a_violation_of_one_client_concerns_nobody_else(relay: FakeRelay, number: int) -> None:
