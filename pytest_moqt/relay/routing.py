@@ -237,12 +237,16 @@ class Router:
         track.downstreams.append(downstream)
         # Known to the exchange before anybody answers: an answer may end everything at once.
         exchange.owner = downstream
-        if track.established:
+        established = track.established
+        if established:
             downstream.establish()
             track.forward_changed()
-            return downstream
+        # Those too that published the namespace of a track that others have offered: "Relays MUST send
+        # SUBSCRIBE messages to all matching publishers" (18 section 9.5).
         publishers = self.behaviour.publishers(self.publishers_of(request.track_namespace))
-        asked = [track.ask(publisher) for publisher in publishers]
+        asked = [track.ask(publisher) for publisher in publishers if downstream in track.downstreams]
+        if established:
+            return downstream
         if any(asked) or track.upstreams:
             self.behaviour.routed(exchange)
         else:

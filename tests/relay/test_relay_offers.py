@@ -130,6 +130,23 @@ def test_a_second_publisher_is_told_that_objects_are_wanted(relay: FakeRelay, nu
 # ---- who is offered what ---------------------------------------------------------------------------
 
 
+def test_who_published_the_namespace_is_asked_for_an_offered_track_too(relay: FakeRelay, number: int) -> None:
+    """'Relays MUST send SUBSCRIBE messages to all matching publishers', of either kind, once each."""
+    offering, announcing, subscriber = (relay.client(number) for _ in range(3))
+    announcing.request(m.PublishNamespace(NAMESPACE))
+    offering.request(m.PublishNamespace(NAMESPACE))
+    publish(offering)
+
+    subscription = subscriber.request(m.Subscribe(NAMESPACE, TRACK))
+    announcing.say(announcing.expect(m.Subscribe), m.SubscribeOk(5))
+    send(offering, 0)
+    send(announcing, 1, alias=5)
+
+    assert offering.incoming(m.Subscribe) is None
+    assert [type(each) for each in subscriber.about(subscription)] == [m.SubscribeOk]
+    assert groups(subscriber) == [b"group 0", b"group 1"]
+
+
 def test_nobody_is_offered_what_it_did_not_ask_for(relay: FakeRelay, number: int) -> None:
     """'Relays MUST NOT send any PUBLISH messages without knowing the client is interested'."""
     publisher, bystander = relay.client(number), relay.client(number)
