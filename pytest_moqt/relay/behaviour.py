@@ -17,6 +17,7 @@ from pytest_moqt.protocol.messages import (
     RequestError,
     RequestOk,
     RequestUpdate,
+    Setup,
     Subscribe,
     SubscribeOk,
 )
@@ -92,6 +93,9 @@ class Behaviour:
         """Say SETUP: on the relay's control stream from 17 on, in answer to the client's before."""
         session.send_control(session.setup())
 
+    def introduced(self, session: Session, setup: Setup) -> None:
+        """Take note of a client's SETUP, before anything of it is judged."""
+
     def established(self, session: Session) -> None:
         """Take note that both SETUPs were exchanged."""
 
@@ -146,6 +150,10 @@ class Behaviour:
         exchange.session.write(exchange.stream_id, data)
 
     # ---- namespaces ----
+
+    def matches(self, prefix: TrackNamespace, namespace: TrackNamespace) -> bool:
+        """Whether a namespace lies under a prefix that was published or asked for: field by field."""
+        return namespace[: len(prefix)] == prefix
 
     def accept_namespace(self, exchange: Exchange) -> None:
         """Answer PUBLISH_NAMESPACE."""

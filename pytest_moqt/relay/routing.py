@@ -157,7 +157,7 @@ class Router:
         for track in list(self.tracks.values()):
             # "it MUST send a SUBSCRIBE to the publisher that sent the PUBLISH_NAMESPACE for each matching
             # subscription": those that are held, and those that have other publishers already.
-            if is_prefix(namespace, track.name[0]) and track.downstreams:
+            if self.behaviour.matches(namespace, track.name[0]) and track.downstreams:
                 track.ask(exchange.session)
         return announcement
 
@@ -172,7 +172,8 @@ class Router:
 
     def publishers_of(self, namespace: TrackNamespace) -> list[Session]:
         """The sessions that published a namespace or a prefix of it, longest prefix first."""
-        matching = [each for each in self.announcements if is_prefix(each.namespace, namespace)]
+        matches = self.behaviour.matches
+        matching = [each for each in self.announcements if matches(each.namespace, namespace)]
         matching.sort(key=lambda each: -len(each.namespace))
         return list(dict.fromkeys(each.session for each in matching))
 
@@ -419,7 +420,9 @@ class Interest:
 
     def announced(self, namespace: TrackNamespace) -> None:
         """Tell of a namespace, once."""
-        if not self.namespaces or not is_prefix(self.prefix, namespace) or namespace in self._told:
+        if not self.namespaces or namespace in self._told:
+            return
+        if not self.router.behaviour.matches(self.prefix, namespace):
             return
         said = self.router.behaviour.namespace_came(self.exchange, namespace)
         if said is None:
@@ -454,7 +457,7 @@ class Interest:
 
     def published(self, track: Track) -> None:
         """Offer a track that somebody else publishes, unless the client has it already."""
-        if not self.tracks or not is_prefix(self.prefix, track.name[0]):
+        if not self.tracks or not self.router.behaviour.matches(self.prefix, track.name[0]):
             return
         if not any(upstream.published for upstream in track.upstreams):
             return

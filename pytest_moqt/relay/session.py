@@ -627,6 +627,9 @@ class Session:
     # ---- SETUP ----
 
     def _take_setup(self, setup: m.Setup) -> None:
+        self._behaviour.introduced(self, setup)
+        if self.closed:
+            return
         check_setup(setup, self.draft, webtransport=self.transport.name == "webtransport")
         self.authorized_with = self.tokens.take_setup(setup.options.all(SetupOption.AUTHORIZATION_TOKEN))
         self._our_limit = setup.options.get(SetupOption.MAX_REQUEST_ID, 0)

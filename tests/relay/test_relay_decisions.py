@@ -149,6 +149,27 @@ def test_a_client_that_is_gone_may_go_unnoticed(number: int) -> None:
     assert len(line.subscriber.about(line.subscription)) == 1
 
 
+class _Strict(Behaviour):
+    """Wants no option that it does not know."""
+
+    def introduced(self, session: Session, setup: m.Setup) -> None:
+        if any(option not in set(SetupOption) for option in setup.options):
+            session.close(SessionError.PROTOCOL_VIOLATION, "an option too many")
+
+
+def test_setup_may_be_judged_more_strictly(number: int) -> None:
+    """What the client says of itself is at hand before anything is made of it."""
+    relay = FakeRelay(_Strict())
+    client = relay.stranger(number)
+    before = len(client.messages)
+
+    client.setup(KeyValues({0x9D: b"grease"}))
+
+    assert closed_with(client) == SessionError.PROTOCOL_VIOLATION
+    assert len(client.messages) == before
+    assert not client.session.established
+
+
 class _Listening(Behaviour):
     """Counts what means nothing to a correct relay."""
 
@@ -286,6 +307,31 @@ def test_what_is_told_of_namespaces_is_a_decision(number: int) -> None:
         m.NamespaceDone((b"known", b"less")),
         m.Namespace((b"stays", b"more")),
     ]
+
+
+class _Exact(Behaviour):
+    """Takes a prefix for a namespace."""
+
+    def matches(self, prefix: TrackNamespace, namespace: TrackNamespace) -> bool:
+        return prefix == namespace
+
+
+def test_what_lies_under_a_prefix_is_a_decision(number: int) -> None:
+    """For subscriptions, for namespaces and for tracks."""
+    relay = FakeRelay(_Exact())
+    publisher, subscriber = relay.client(number), relay.client(number)
+    subscriber.request(m.SubscribeNamespace(NAMESPACE[:1]))
+    before = len(subscriber.messages)
+
+    publisher.request(m.PublishNamespace(NAMESPACE))
+    publisher.request(m.Publish(NAMESPACE, b"offered", 1))
+    answers = [subscriber.ask(m.Subscribe((*NAMESPACE, b"deep"), TRACK))]
+    told = subscriber.messages[before:]
+    subscriber.request(m.Subscribe(NAMESPACE, TRACK))
+
+    assert [type(message) for _, message in told] == [m.RequestError]
+    assert [answer.code for answer in answers] == [RequestErrorCode.DOES_NOT_EXIST]
+    assert publisher.expect(m.Subscribe).message.track_namespace == NAMESPACE
 
 
 class _Forgetful(Behaviour):
