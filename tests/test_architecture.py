@@ -28,7 +28,7 @@ CODEC = {
     for name in (
         *("answers", "buffer", "drafts", "errors", "fields", "framing", "layouts", "messages", "notation"),
         *("objects", "parameter_layouts", "parameters", "record", "registries", "sections", "spans"),
-        *("transport", "values", "varint", "webtransport"),
+        *("transport", "updates", "values", "varint", "webtransport"),
     )
 } | {PROTOCOL}
 "All of protocol/ but what makes a session: session, topology, events."

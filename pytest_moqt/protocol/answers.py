@@ -10,15 +10,18 @@ from typing import Any
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import ProtocolViolation
-from pytest_moqt.protocol.layouts import Sender, layout_of_message
+from pytest_moqt.protocol.layouts import Layout, Sender, layout_of_message
 from pytest_moqt.protocol.values import Location
 
 
-def check_answer(reply: m.Reply, asked: type[m.Message], request: Any, draft: Draft, sender: Sender) -> None:
+def check_answer(
+    reply: m.Reply, layout: Layout, asked: type[m.Message], request: Any, draft: Draft, sender: Sender
+) -> None:
     """Hold an answer against its request.
 
     Args:
         reply: The answer.
+        layout: Its row.
         asked: What it answers: the request's first message, or an update of it.
         request: The request's first message.
         draft: The session's.
@@ -29,7 +32,7 @@ def check_answer(reply: m.Reply, asked: type[m.Message], request: Any, draft: Dr
             redirect that its receiver can make nothing of (`redirect-structure`); a FETCH_OK that ends
             before the FETCH begins (`message-fetch-ok`).
     """
-    name = layout_of_message(draft, type(reply), answering=asked, sender=sender).name
+    name = layout.name
     if isinstance(reply, m.RequestOk) and reply.track_properties and asked is not m.TrackStatus:
         what = layout_of_message(draft, asked).name
         raise ProtocolViolation(f"{name} with Track Properties in answer to {what}")

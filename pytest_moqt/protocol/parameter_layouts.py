@@ -1,7 +1,8 @@
 """The table of message parameters: meaning x drafts -> number, value coding, and where it may appear.
 
 A scope is the wire name of a message; replies that share REQUEST_OK are told apart by what they answer
-(`PUBLISH_OK`, `TRACK_STATUS_OK`, `REQUEST_UPDATE_OK`, ...).
+(`PUBLISH_OK`, `TRACK_STATUS_OK`, `REQUEST_UPDATE_OK`, ...). What an update may carry depends besides on the
+request it changes, which the message alone does not show: that is `updates`, and `check_update` holds it.
 
 Sources: drafts 14 section 9.2.1, 15 and 16 sections 9.2 and 13.2, 17 sections 9.3 and 14.3, 18-20 sections
 10.2 and 15.7, 22 sections 9.20 and 16.7; `message-params`.
@@ -56,6 +57,11 @@ class ParameterLayout(Record):
     codec: Codec[Any]
     span: Span
     scope: frozenset[str]
+    updates: frozenset[str] | None = None
+    """Whose REQUEST_UPDATE may carry it, by what the updater said first; None: everybody's.
+
+    That is the request's wire name; PUBLISH_OK for the subscriber of a PUBLISH (`message-request-update`).
+    """
     repeatable: bool = False
     printed: str = ""
     "The name as those drafts print it, where it differs."
@@ -97,6 +103,17 @@ _NOTIFIED = _scope("PUBLISH_STATE_NOTIFY")
 _TRACKS = _scope("SUBSCRIBE_TRACKS")
 _TIMEOUT_20 = _scope("SUBSCRIBE REQUEST_UPDATE PUBLISH") | _TRACKS
 _FILTERED_20 = _scope("SUBSCRIBE FETCH PUBLISH PUBLISH_STATE_NOTIFY REQUEST_UPDATE FILL_PARAMETERS") | _TRACKS
+
+# "REQUEST_UPDATE (for a subscription)". Up to draft 19 what asks for namespaces or tracks is called a
+# subscription too ("authorized to perform this namespace subscription", 18 section 10.20), so where that
+# request may carry a parameter, its update may. 20 tells the two apart (section 10.2.18), and 22 lists what
+# each update may carry (section 9.5), the timeouts for subscriptions only, which before are said for any.
+_SUBSCRIPTION = _scope("SUBSCRIBE PUBLISH PUBLISH_OK")
+_NAMESPACE_TOO = _SUBSCRIPTION | _scope("SUBSCRIBE_NAMESPACE")
+_TRACKS_TOO = _SUBSCRIPTION | _TRACKS
+_FETCH = _scope("FETCH")
+# "On a subscription, from the subscriber only" (19 section 5.1.3, 20 section 5.1.4, 22 section 3.3.2).
+_SUBSCRIBER = _scope("SUBSCRIBE PUBLISH_OK")
 
 _LOWEST_FILL = 0x0A
 "The lowest parameter that FILL_PARAMETERS may hold; a smaller integer at its beginning is a count."
@@ -143,7 +160,8 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
     ),
     ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(18, 18), _TIMEOUT_16),
     ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(19, 19), _TIMEOUT_16 | _TRACKS),
-    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(20), _TIMEOUT_20),
+    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(20, 21), _TIMEOUT_20),
+    ParameterLayout(_P.OBJECT_DELIVERY_TIMEOUT, 0x02, VINT, drafts(22), _TIMEOUT_20, _SUBSCRIPTION),
     ParameterLayout(_P.AUTHORIZATION_TOKEN, 0x03, TOKEN, drafts(14, 15), _scope(_TOKENS_14), repeatable=True),
     ParameterLayout(_P.AUTHORIZATION_TOKEN, 0x03, TOKEN, drafts(16, 17), _scope(_TOKENS_16), repeatable=True),
     ParameterLayout(
@@ -162,7 +180,8 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
     ParameterLayout(_P.RENDEZVOUS_TIMEOUT, 0x04, VINT, drafts(19), _scope("SUBSCRIBE") | _TRACKS),
     ParameterLayout(_P.SUBGROUP_DELIVERY_TIMEOUT, 0x06, VINT, drafts(18, 18), _TIMEOUT_16),
     ParameterLayout(_P.SUBGROUP_DELIVERY_TIMEOUT, 0x06, VINT, drafts(19, 19), _TIMEOUT_16 | _TRACKS),
-    ParameterLayout(_P.SUBGROUP_DELIVERY_TIMEOUT, 0x06, VINT, drafts(20), _TIMEOUT_20),
+    ParameterLayout(_P.SUBGROUP_DELIVERY_TIMEOUT, 0x06, VINT, drafts(20, 21), _TIMEOUT_20),
+    ParameterLayout(_P.SUBGROUP_DELIVERY_TIMEOUT, 0x06, VINT, drafts(22), _TIMEOUT_20, _SUBSCRIPTION),
     ParameterLayout(_P.EXPIRES, 0x08, VINT, drafts(15, 16), _scope("SUBSCRIBE_OK PUBLISH PUBLISH_OK")),
     # 17: "or REQUEST_OK", whatever that answers (section 9.3.8).
     ParameterLayout(
@@ -216,6 +235,7 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         limited(VINT, _FORWARD, "FORWARD"),
         drafts(16, 16),
         _scope(_FORWARDING + " SUBSCRIBE_NAMESPACE"),
+        _NAMESPACE_TOO,
     ),
     ParameterLayout(
         _P.FORWARD,
@@ -223,6 +243,7 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         limited(U8, _FORWARD, "FORWARD"),
         drafts(17, 17),
         _scope(_FORWARDING + " SUBSCRIBE_NAMESPACE"),
+        _NAMESPACE_TOO,
     ),
     ParameterLayout(
         _P.FORWARD,
@@ -230,6 +251,7 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         limited(U8, _FORWARD, "FORWARD"),
         drafts(18, 19),
         _scope(_FORWARDING) | _TRACKS,
+        _TRACKS_TOO,
     ),
     ParameterLayout(
         _P.FORWARD,
@@ -237,6 +259,7 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         limited(U8, _FORWARD, "FORWARD"),
         drafts(20),
         _scope("SUBSCRIBE REQUEST_UPDATE PUBLISH") | _TRACKS | _NOTIFIED,
+        _TRACKS_TOO,
     ),
     ParameterLayout(
         _P.SUBSCRIBER_PRIORITY,
@@ -251,32 +274,53 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         limited(VINT, range(256), "SUBSCRIBER_PRIORITY"),
         drafts(16, 16),
         _PRIORITISED_16,
+        _SUBSCRIPTION | _FETCH,
     ),
-    ParameterLayout(_P.SUBSCRIBER_PRIORITY, 0x20, U8, drafts(17, 18), _PRIORITISED_16),
-    ParameterLayout(_P.SUBSCRIBER_PRIORITY, 0x20, U8, drafts(19, 19), _PRIORITISED_16 | _TRACKS),
+    ParameterLayout(
+        _P.SUBSCRIBER_PRIORITY, 0x20, U8, drafts(17, 18), _PRIORITISED_16, _SUBSCRIPTION | _FETCH
+    ),
+    ParameterLayout(
+        _P.SUBSCRIBER_PRIORITY, 0x20, U8, drafts(19, 19), _PRIORITISED_16 | _TRACKS, _TRACKS_TOO | _FETCH
+    ),
     ParameterLayout(
         _P.SUBSCRIBER_PRIORITY,
         0x20,
         U8,
         drafts(20),
         _scope("SUBSCRIBE FETCH REQUEST_UPDATE PUBLISH FILL_PARAMETERS") | _TRACKS,
+        _SUBSCRIPTION | _FETCH,
     ),
     ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_ABSOLUTE, drafts(15, 15), _FILTERED_15),
-    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_ABSOLUTE, drafts(16, 16), _FILTERED_16),
-    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_DELTA, drafts(17, 18), _FILTERED_16),
+    ParameterLayout(
+        _P.SUBSCRIPTION_FILTER, 0x21, FILTER_ABSOLUTE, drafts(16, 16), _FILTERED_16, _SUBSCRIPTION
+    ),
+    ParameterLayout(_P.SUBSCRIPTION_FILTER, 0x21, FILTER_DELTA, drafts(17, 18), _FILTERED_16, _SUBSCRIPTION),
     ParameterLayout(
         _P.SUBSCRIPTION_FILTER,
         0x21,
         FILTER_DELTA,
         drafts(19, 19),
         _FILTERED_16 | _TRACKS,
+        _TRACKS_TOO,
         printed="LOCATION_FILTER",
     ),
     ParameterLayout(
-        _P.SUBSCRIPTION_FILTER, 0x21, FILTER_COUNTED, drafts(20, 21), _FILTERED_20, printed="LOCATION_FILTER"
+        _P.SUBSCRIPTION_FILTER,
+        0x21,
+        FILTER_COUNTED,
+        drafts(20, 21),
+        _FILTERED_20,
+        _SUBSCRIPTION,
+        printed="LOCATION_FILTER",
     ),
     ParameterLayout(
-        _P.SUBSCRIPTION_FILTER, 0x21, FILTER_TYPED, drafts(22), _FILTERED_20, printed="LOCATION_FILTER"
+        _P.SUBSCRIPTION_FILTER,
+        0x21,
+        FILTER_TYPED,
+        drafts(22),
+        _FILTERED_20,
+        _SUBSCRIPTION,
+        printed="LOCATION_FILTER",
     ),
     ParameterLayout(
         _P.GROUP_ORDER,
@@ -309,9 +353,12 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         sized(Codec("parameters", _pull_fill, _push_fill), "FILL_PARAMETERS"),
         drafts(20),
         _scope("SUBSCRIBE REQUEST_UPDATE") | _TRACKS,
+        _SUBSCRIPTION,
     ),
     *(
-        ParameterLayout(parameter, number, range_filter(of_property), span, scope, repeatable=True)
+        ParameterLayout(
+            parameter, number, range_filter(of_property), span, scope, _SUBSCRIBER, repeatable=True
+        )
         for parameter, number, of_property in (
             (_P.SUBGROUP_FILTER, 0x25, False),
             (_P.OBJECTID_FILTER, 0x26, False),
@@ -329,6 +376,7 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
         range_filter(of_property=True),
         drafts(19),
         _scope("SUBSCRIBE_TRACKS REQUEST_UPDATE"),
+        _TRACKS,
         repeatable=True,
     ),
     ParameterLayout(
@@ -341,14 +389,26 @@ PARAMETER_LAYOUTS: tuple[ParameterLayout, ...] = (
     ParameterLayout(
         _P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(15, 15), _scope("PUBLISH_OK SUBSCRIBE SUBSCRIBE_UPDATE")
     ),
-    ParameterLayout(_P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(16, 18), _REGROUPED),
-    ParameterLayout(_P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(19, 19), _REGROUPED | _TRACKS),
+    ParameterLayout(_P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(16, 18), _REGROUPED, _SUBSCRIPTION),
+    ParameterLayout(_P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(19, 19), _REGROUPED | _TRACKS, _TRACKS_TOO),
     ParameterLayout(
-        _P.NEW_GROUP_REQUEST, 0x32, VINT, drafts(20), _scope("SUBSCRIBE REQUEST_UPDATE") | _TRACKS
+        _P.NEW_GROUP_REQUEST,
+        0x32,
+        VINT,
+        drafts(20),
+        _scope("SUBSCRIBE REQUEST_UPDATE") | _TRACKS,
+        _SUBSCRIPTION,
     ),
     # The text says a Track Namespace (`track-namespace-prefix-param`), although the list of codings has it
     # from 22 on only; one implementation puts a length before it up to 20.
-    ParameterLayout(_P.TRACK_NAMESPACE_PREFIX, 0x34, PREFIX, drafts(18), _scope("REQUEST_UPDATE")),
+    ParameterLayout(
+        _P.TRACK_NAMESPACE_PREFIX,
+        0x34,
+        PREFIX,
+        drafts(18),
+        _scope("REQUEST_UPDATE"),
+        _scope("SUBSCRIBE_NAMESPACE") | _TRACKS,
+    ),
     ParameterLayout(
         _P.INCLUDE_PROPERTIES,
         0x35,

@@ -98,6 +98,7 @@ from pytest_moqt.protocol.transport import (
     is_unidirectional,
     opened_by_client,
 )
+from pytest_moqt.protocol.updates import check_update
 from pytest_moqt.protocol.values import GroupOrder, KeyValues
 
 REQUEST_CREDIT = 100
@@ -282,6 +283,9 @@ class Session:
             raise LocalProtocolError(f"the peer allows request ids below {self._our_credit} only")
         if isinstance(request.message, m.TrackStatus) and self.draft.status_update_closes:
             raise LocalProtocolError(f"{self.draft.name} has no update of TRACK_STATUS")
+        check_update(
+            update, type(request.message), self.draft, by_requester=request.ours, error=LocalProtocolError
+        )
         limit = self._update_limit(self.peer_setup.options if self.peer_setup else KeyValues())
         if limit and request.awaiting.count(m.RequestUpdate) >= limit:
             raise LocalProtocolError(f"the peer allows {limit} updates of a request without an answer")
@@ -687,7 +691,7 @@ class Session:
             wanted = " or ".join(reply_names(self.draft, asked))
             name = layout_of_message(self.draft, asked).name
             raise ProtocolViolation(f"{layout.name} in answer to {name}, which takes {wanted}")
-        check_answer(message, asked, request.message, self.draft, self._peer)
+        check_answer(message, layout, asked, request.message, self.draft, self._peer)
         if isinstance(message, m.SubscribeOk):
             self._claim_alias(request, message.track_alias)
         request.awaiting.pop(0)
@@ -712,6 +716,8 @@ class Session:
         if target.ours and not isinstance(target.message, m.Publish):
             # An update is the requester's, or the subscriber's of a PUBLISH (`message-request-update`).
             raise ProtocolViolation(f"an update of request {target.id}, which is ours")
+        changed = target.update_of or target
+        check_update(message, type(changed.message), self.draft, by_requester=not target.ours)
         pending = target
         if self.draft.replies_carry_request_id:
             pending = RequestState(number, message, ours=False, stream_id=target.stream_id, update_of=target)

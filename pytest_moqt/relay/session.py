@@ -57,6 +57,7 @@ from pytest_moqt.protocol.transport import (
     is_unidirectional,
     opened_by_client,
 )
+from pytest_moqt.protocol.updates import check_update
 from pytest_moqt.protocol.values import KeyValues, Token
 from pytest_moqt.relay import limits
 from pytest_moqt.relay.behaviour import Behaviour
@@ -739,6 +740,8 @@ class Session:
     def _update_by_id(self, update: m.RequestUpdate) -> None:
         number = self._take_update(update)
         exchange = self._find(update.existing_request_id, "REQUEST_UPDATE")
+        if exchange is not None:
+            self._check_updates(update, exchange)
         if exchange is not None and exchange.owner is not None:
             exchange.owner.received(update)
         elif self.answers_updates():
@@ -746,12 +749,14 @@ class Session:
             frame = encode(error, self.draft, sender=Sender.SERVER, answering=m.RequestUpdate)
             self.write(None, frame.encode(self.draft))
 
+    def _check_updates(self, update: m.RequestUpdate, exchange: Exchange) -> None:
+        check_update(update, type(exchange.request), self.draft, by_requester=not exchange.ours)
+
     def _reply_by_id(self, reply: m.Reply, layout: Layout) -> None:
         number = getattr(reply, "request_id", None)
         updated = self._updates.pop(number, None) if number is not None else None
         if updated is not None:
-            self._check_answers(layout, m.RequestUpdate)
-            check_answer(reply, m.RequestUpdate, updated.request, self.draft, Sender.CLIENT)
+            self._check_answers(layout, reply, m.RequestUpdate, updated.request)
             updated.updates -= 1
             if updated.owner is not None and not updated.over:
                 updated.owner.received(reply)
@@ -761,19 +766,19 @@ class Session:
             if number is None or number % 2 == 0 or number >= self._our_next:
                 raise ProtocolViolation(f"{layout.label} answers request {number}, which there never was")
             return
-        self._check_answers(layout, type(exchange.request))
+        self._check_answers(layout, reply, type(exchange.request), exchange.request)
         if exchange.answered:
             raise ProtocolViolation(f"{layout.label} is the second answer to request {number}")
         self._answered(exchange, reply)
 
-    @staticmethod
-    def _check_answers(layout: Layout, request: type[m.Message]) -> None:
-        if request not in layout.answers:
-            raise ProtocolViolation(f"{layout.label} cannot answer {request.__name__}")
+    def _check_answers(
+        self, layout: Layout, reply: m.Reply, asked: type[m.Message], request: m.Request
+    ) -> None:
+        if asked not in layout.answers:
+            raise ProtocolViolation(f"{layout.label} cannot answer {asked.__name__}")
+        check_answer(reply, layout, asked, request, self.draft, Sender.CLIENT)
 
     def _answered(self, exchange: Exchange, reply: m.Reply) -> None:
-        request = exchange.request
-        check_answer(reply, type(request), request, self.draft, Sender.CLIENT)
         exchange.answered = True
         if exchange.over:
             self.forget(exchange)  # cancelled before: nobody asks any more
@@ -866,7 +871,7 @@ class Session:
         if exchange.ours and not exchange.answered and not isinstance(message, m.Goaway):
             if not isinstance(message, m.Reply):
                 raise ProtocolViolation(f"{layout.label} before the answer to the request")
-            self._check_answers(layout, type(exchange.request))
+            self._check_answers(layout, message, type(exchange.request), exchange.request)
             self._answered(exchange, message)
             return
         match message:
@@ -878,11 +883,11 @@ class Session:
                 exchange.goaway = True
             case m.RequestUpdate() if self._may_update(exchange):
                 self._take_update(message)
+                self._check_updates(message, exchange)
                 if exchange.owner is not None:
                     exchange.owner.received(message)
             case m.Reply() if exchange.updates:
-                self._check_answers(layout, m.RequestUpdate)
-                check_answer(message, m.RequestUpdate, exchange.request, self.draft, Sender.CLIENT)
+                self._check_answers(layout, message, m.RequestUpdate, exchange.request)
                 exchange.updates -= 1
                 if exchange.owner is not None:
                     exchange.owner.received(message)

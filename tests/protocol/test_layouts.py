@@ -551,6 +551,75 @@ PARAMETERS[22] = _with_tracks(
     }
 )
 
+# What an update of which request may have, where a definition names the request: 16 sections 9.2.2.3,
+# 9.2.2.5, 9.2.2.8, 9.2.2.9; 17 sections 9.3.5, 9.3.7, 9.3.10, 9.3.11; 18 sections 10.2.7, 10.2.9, 10.2.12 to
+# 10.2.14; 19 sections 5.1.3, 10.2.7, 10.2.9, 10.2.17 to 10.2.19; 20 sections 5.1.4, 10.2.7, 10.2.9, 10.2.15,
+# 10.2.18 to 10.2.20. PUBLISH is its sender's update, PUBLISH_OK that of its subscriber.
+# Up to 19 SUBSCRIBE_NAMESPACE and SUBSCRIBE_TRACKS are subscriptions, as far as they may have the parameter
+# themselves: their text does not tell them apart, and what it may mean is not held against anybody.
+_FOR_ANY_16 = "DELIVERY_TIMEOUT AUTHORIZATION_TOKEN"
+_FOR_ANY_18 = "OBJECT_DELIVERY_TIMEOUT SUBGROUP_DELIVERY_TIMEOUT AUTHORIZATION_TOKEN"
+_FOR_SUBSCRIPTIONS_16 = "FORWARD SUBSCRIBER_PRIORITY SUBSCRIPTION_FILTER NEW_GROUP_REQUEST"
+_FOR_SUBSCRIPTIONS_19 = "FORWARD SUBSCRIBER_PRIORITY LOCATION_FILTER NEW_GROUP_REQUEST"
+_RANGES = "SUBGROUP_FILTER OBJECTID_FILTER PRIORITY_FILTER OBJECT_PROPERTY_FILTER"
+UPDATED = {
+    **dict.fromkeys(
+        (16, 17),
+        _transposed(f"""
+    SUBSCRIBE {_FOR_ANY_16} {_FOR_SUBSCRIPTIONS_16}
+    PUBLISH {_FOR_ANY_16} {_FOR_SUBSCRIPTIONS_16}
+    PUBLISH_OK {_FOR_ANY_16} {_FOR_SUBSCRIPTIONS_16}
+    FETCH {_FOR_ANY_16} SUBSCRIBER_PRIORITY
+    TRACK_STATUS {_FOR_ANY_16}
+    PUBLISH_NAMESPACE {_FOR_ANY_16}
+    SUBSCRIBE_NAMESPACE {_FOR_ANY_16} FORWARD
+    """),
+    ),
+    18: _transposed(f"""
+    SUBSCRIBE {_FOR_ANY_18} {_FOR_SUBSCRIPTIONS_16}
+    PUBLISH {_FOR_ANY_18} {_FOR_SUBSCRIPTIONS_16}
+    PUBLISH_OK {_FOR_ANY_18} {_FOR_SUBSCRIPTIONS_16}
+    FETCH {_FOR_ANY_18} SUBSCRIBER_PRIORITY
+    TRACK_STATUS {_FOR_ANY_18}
+    PUBLISH_NAMESPACE {_FOR_ANY_18}
+    SUBSCRIBE_NAMESPACE {_FOR_ANY_18} TRACK_NAMESPACE_PREFIX
+    SUBSCRIBE_TRACKS {_FOR_ANY_18} TRACK_NAMESPACE_PREFIX FORWARD
+    """),
+    19: _transposed(f"""
+    SUBSCRIBE {_FOR_ANY_18} {_FOR_SUBSCRIPTIONS_19} {_RANGES}
+    PUBLISH {_FOR_ANY_18} {_FOR_SUBSCRIPTIONS_19}
+    PUBLISH_OK {_FOR_ANY_18} {_FOR_SUBSCRIPTIONS_19} {_RANGES}
+    FETCH {_FOR_ANY_18} SUBSCRIBER_PRIORITY
+    TRACK_STATUS {_FOR_ANY_18}
+    PUBLISH_NAMESPACE {_FOR_ANY_18}
+    SUBSCRIBE_NAMESPACE {_FOR_ANY_18} TRACK_NAMESPACE_PREFIX
+    SUBSCRIBE_TRACKS {_FOR_ANY_18} TRACK_NAMESPACE_PREFIX TRACK_PROPERTY_FILTER {_FOR_SUBSCRIPTIONS_19}
+    """),
+    **dict.fromkeys(
+        (20, 21),
+        _transposed(f"""
+    SUBSCRIBE {_FOR_ANY_18} {_FOR_SUBSCRIPTIONS_19} FILL_PARAMETERS {_RANGES}
+    PUBLISH {_FOR_ANY_18} {_FOR_SUBSCRIPTIONS_19} FILL_PARAMETERS
+    PUBLISH_OK {_FOR_ANY_18} {_FOR_SUBSCRIPTIONS_19} FILL_PARAMETERS {_RANGES}
+    FETCH {_FOR_ANY_18} SUBSCRIBER_PRIORITY
+    TRACK_STATUS {_FOR_ANY_18}
+    PUBLISH_NAMESPACE {_FOR_ANY_18}
+    SUBSCRIBE_NAMESPACE {_FOR_ANY_18} TRACK_NAMESPACE_PREFIX
+    SUBSCRIBE_TRACKS {_FOR_ANY_18} TRACK_NAMESPACE_PREFIX TRACK_PROPERTY_FILTER FORWARD
+    """),
+    ),
+    # The lists of 22 section 9.5, a subscription's without range filters for who publishes it.
+    22: _transposed(f"""
+    SUBSCRIBE {_FOR_ANY_18} {_FOR_SUBSCRIPTIONS_19} FILL_PARAMETERS {_RANGES}
+    PUBLISH {_FOR_ANY_18} {_FOR_SUBSCRIPTIONS_19} FILL_PARAMETERS
+    PUBLISH_OK {_FOR_ANY_18} {_FOR_SUBSCRIPTIONS_19} FILL_PARAMETERS {_RANGES}
+    FETCH AUTHORIZATION_TOKEN SUBSCRIBER_PRIORITY
+    PUBLISH_NAMESPACE AUTHORIZATION_TOKEN
+    SUBSCRIBE_NAMESPACE AUTHORIZATION_TOKEN TRACK_NAMESPACE_PREFIX
+    SUBSCRIBE_TRACKS AUTHORIZATION_TOKEN FORWARD TRACK_PROPERTY_FILTER TRACK_NAMESPACE_PREFIX
+    """),
+}
+
 
 def _codes(text: str) -> dict[int, str]:
     rows = (line.split() for line in text.strip().splitlines())
@@ -889,6 +958,27 @@ def test_parameters_are_those_of_the_draft(draft_row: Draft) -> None:
 
     assert len(ours) == len(rows)
     assert ours == PARAMETERS[draft_row.number]
+
+
+@pytest.mark.parametrize("number", list(UPDATED))
+def test_what_an_update_may_have_depends_on_what_it_changes(number: int) -> None:
+    """`REQUEST_UPDATE (for a subscription)`: a definition may name the request (`message-params`)."""
+    rows = [row for row in PARAMETER_LAYOUTS if number in row.span and "REQUEST_UPDATE" in row.scope]
+
+    ours = {
+        updater: {
+            row.printed or str(row.parameter) for row in rows if row.updates is None or updater in row.updates
+        }
+        for updater in UPDATED[number]
+    }
+
+    assert ours == UPDATED[number]
+
+
+@pytest.mark.parametrize("row", PARAMETER_LAYOUTS, ids=lambda row: f"{row.parameter}-{row.span}")
+def test_only_what_an_update_may_have_names_who_updates(row: ParameterLayout) -> None:
+    """Drafts 14 and 15 update subscriptions only, and need no such names."""
+    assert row.updates is None or "REQUEST_UPDATE" in row.scope
 
 
 @pytest.mark.parametrize("draft_row", ALL)

@@ -59,7 +59,17 @@ from pytest_moqt.protocol.transport import (
     StreamReset,
     TransportClosed,
 )
-from pytest_moqt.protocol.values import GroupOrder, KeyValues, Location, Redirect, Token, TokenAlias
+from pytest_moqt.protocol.values import (
+    Filter,
+    FilterType,
+    GroupOrder,
+    KeyValues,
+    Location,
+    RangeFilter,
+    Redirect,
+    Token,
+    TokenAlias,
+)
 
 NAMESPACE = (b"moq-test", b"interop")
 TRACK = b"test-track"
@@ -156,12 +166,71 @@ UPDATES_LIMITED = (19, 20, 21, 22)
 "MAX_REQUEST_UPDATES: drafts 19 and 20 section 10.3.1.7, 22 section 9.1.7."
 STATUS_NOT_UPDATED = (19, 20, 21, 22)
 'REQUEST_UPDATE "other than in the two cases above" closes: drafts 19 and 20 section 10.9, 22 section 9.5.'
+UPDATED_BY_KIND = (18, 19, 20, 21, 22)
+"TRACK_NAMESPACE_PREFIX: draft 18 section 10.2.14, 19 section 10.2.19, 20 10.2.20, 22 section 9.20.20."
 RANGES_FILTERED = (19, 20, 21, 22)
 "Range filters: draft 19 section 5.1.3, 20 section 5.1.4, 22 section 3.3.2."
 STATUS_HAS_PROPERTIES = (18, 19, 20, 21, 22)
 "Track Properties in REQUEST_OK: drafts 18 to 20 section 10.5, 22 section 9.3."
 NOTIFIED = (20, 21, 22)
 "PUBLISH_STATE_NOTIFY and FILL_PARAMETERS: draft 20 sections 10.10 and 10.2.15, 22 sections 9.10 and 9.20.15."
+UPDATED_WITH: dict[Parameter, Any] = {
+    Parameter.FORWARD: 0,
+    Parameter.SUBSCRIBER_PRIORITY: 7,
+    Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.ABSOLUTE_START, Location(3, 1)),
+    Parameter.NEW_GROUP_REQUEST: 1,
+    Parameter.OBJECT_DELIVERY_TIMEOUT: 1000,
+    Parameter.OBJECTID_FILTER: RangeFilter(0, ((3, 5),)),
+    Parameter.TRACK_PROPERTY_FILTER: RangeFilter(0, ((3, 5),), 0x10),
+    Parameter.FILL_PARAMETERS: KeyValues({Parameter.SUBSCRIBER_PRIORITY: 7}),
+    Parameter.TRACK_NAMESPACE_PREFIX: (b"moq-test",),
+}
+# An update of what may not have which parameter, and since when: draft 16 section 9.11, later the definitions
+# of the parameters (17 section 9.3, 18 to 20 section 10.2, 22 section 9.20), the lists of 22 section 9.5.
+MISPLACED: list[tuple[type[m.Message], Parameter, int, int]] = [
+    (m.Fetch, Parameter.FORWARD, 16, 22),
+    (m.Fetch, Parameter.SUBSCRIPTION_FILTER, 16, 22),
+    (m.Fetch, Parameter.OBJECTID_FILTER, 19, 22),
+    (m.Fetch, Parameter.FILL_PARAMETERS, 20, 22),
+    (m.Fetch, Parameter.OBJECT_DELIVERY_TIMEOUT, 22, 22),
+    (m.PublishNamespace, Parameter.SUBSCRIBER_PRIORITY, 16, 22),
+    (m.PublishNamespace, Parameter.NEW_GROUP_REQUEST, 16, 22),
+    (m.SubscribeNamespace, Parameter.SUBSCRIBER_PRIORITY, 16, 22),
+    (m.SubscribeNamespace, Parameter.TRACK_PROPERTY_FILTER, 19, 22),
+    (m.SubscribeTracks, Parameter.OBJECTID_FILTER, 19, 22),
+    (m.SubscribeTracks, Parameter.SUBSCRIPTION_FILTER, 20, 22),
+    (m.Subscribe, Parameter.TRACK_PROPERTY_FILTER, 19, 22),
+    (m.Subscribe, Parameter.TRACK_NAMESPACE_PREFIX, 18, 22),
+    # "From the subscriber only" (19 section 5.1.3, 20 section 5.1.4, 22 section 3.3.2).
+    (m.Publish, Parameter.OBJECTID_FILTER, 19, 22),
+]
+IN_PLACE: list[tuple[type[m.Message], Parameter, int, int]] = [
+    (m.Fetch, Parameter.SUBSCRIBER_PRIORITY, 16, 22),
+    # Of any request, by the definitions alone.
+    (m.Fetch, Parameter.OBJECT_DELIVERY_TIMEOUT, 16, 21),
+    (m.PublishNamespace, Parameter.OBJECT_DELIVERY_TIMEOUT, 16, 21),
+    # What is asked for namespaces or tracks is a subscription too, before 20 tells the two apart.
+    (m.SubscribeNamespace, Parameter.FORWARD, 16, 17),
+    (m.SubscribeTracks, Parameter.FORWARD, 18, 22),
+    (m.SubscribeTracks, Parameter.SUBSCRIPTION_FILTER, 19, 19),
+    (m.SubscribeTracks, Parameter.TRACK_PROPERTY_FILTER, 19, 22),
+    (m.SubscribeTracks, Parameter.TRACK_NAMESPACE_PREFIX, 18, 22),
+    (m.SubscribeNamespace, Parameter.TRACK_NAMESPACE_PREFIX, 18, 22),
+    (m.Subscribe, Parameter.OBJECTID_FILTER, 19, 22),
+    (m.Publish, Parameter.SUBSCRIPTION_FILTER, 16, 22),
+    (m.Publish, Parameter.FORWARD, 16, 22),
+]
+
+
+def updates(rows: list[tuple[type[m.Message], Parameter, int, int]]) -> list[Any]:
+    """Draft, request and parameter, for every draft that a row is about."""
+    return [
+        pytest.param(DRAFTS[number], kind, parameter, id=f"draft-{number}-{kind.__name__}-{parameter}")
+        for kind, parameter, first, last in rows
+        for number in range(first, last + 1)
+    ]
+
+
 WITHDRAWABLE = [
     pytest.param(draft, kind, id=f"{draft.name}-{kind.__name__}")
     for draft in DRAFTS.values()
@@ -496,6 +565,96 @@ def test_update_of_track_status_ends_the_session_where_the_draft_says_so(draft: 
         )
     else:
         assert pair.only(pair.server) == MessageReceived(received, update)
+
+
+def update_with(
+    pair: Pair, request: RequestState, parameter: Parameter, by: Session, number: int | None = None
+) -> None:
+    """Update a request through the raw door."""
+    update = m.RequestUpdate(
+        {parameter: UPDATED_WITH[parameter]}, request.id, request.id + 2 if number is None else number
+    )
+    sender = next(sender for sender, session in pair.sessions.items() if session is by)
+    frame = encode(update, pair.draft, sender=sender)
+    by.send_frame(frame, None if pair.draft.replies_carry_request_id else request)
+
+
+@pytest.mark.parametrize("asker", list(Sender), ids=lambda sender: sender.value)
+@pytest.mark.parametrize(("draft", "kind", "parameter"), updates(MISPLACED))
+def test_update_with_what_its_request_may_not_have_ends_the_session(
+    draft: Draft, kind: type[m.Message], parameter: Parameter, asker: Sender
+) -> None:
+    """What an update may have depends on what it changes (`message-request-update`, `message-params`)."""
+    pair = Pair(draft)
+    ours = pair.sessions[asker]
+    theirs = pair.server if ours is pair.client else pair.client
+    request, _ = asked(pair, kind, ours)
+
+    with pytest.raises(LocalProtocolError, match="may not be in an update of"):
+        ours.update(request, m.RequestUpdate({parameter: UPDATED_WITH[parameter]}))
+    update_with(pair, request, parameter, ours)
+
+    name = layout_of_message(draft, kind).name
+    words = f") may not be in an update of {name}"
+    assert_closed(pair, theirs, SessionError.PROTOCOL_VIOLATION, words)
+
+
+@pytest.mark.parametrize("asker", list(Sender), ids=lambda sender: sender.value)
+@pytest.mark.parametrize(("draft", "kind", "parameter"), updates(IN_PLACE))
+def test_update_with_what_its_request_may_have_is_taken(
+    draft: Draft, kind: type[m.Message], parameter: Parameter, asker: Sender
+) -> None:
+    """Nothing that a draft's text allows in an update is refused (`message-params`)."""
+    pair = Pair(draft)
+    ours = pair.sessions[asker]
+    theirs = pair.server if ours is pair.client else pair.client
+    request, _ = asked(pair, kind, ours)
+
+    ours.update(request, m.RequestUpdate({parameter: UPDATED_WITH[parameter]}))
+
+    event = pair.only(theirs)
+    assert isinstance(event, MessageReceived)
+    assert event.message.parameters[parameter] == UPDATED_WITH[parameter]
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number in RANGES_FILTERED))
+def test_subscriber_of_a_publication_may_filter_it_by_ranges(draft: Draft) -> None:
+    """The one who publishes may not, the one who subscribes may (`range-filters`)."""
+    pair = Pair(draft)
+    _, received = granted(pair, m.Publish)
+    wanted = {Parameter.OBJECTID_FILTER: UPDATED_WITH[Parameter.OBJECTID_FILTER]}
+
+    pair.server.update(received, m.RequestUpdate(wanted))
+
+    assert pair.only(pair.client).message.parameters == KeyValues(wanted)
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number in UPDATED_BY_KIND))
+def test_subscriber_of_a_publication_asks_for_no_other_tracks(draft: Draft) -> None:
+    """What belongs to SUBSCRIBE_TRACKS is refused from the subscriber of a PUBLISH too (`message-params`)."""
+    pair = Pair(draft)
+    _, received = granted(pair, m.Publish)
+
+    update_with(pair, received, Parameter.TRACK_NAMESPACE_PREFIX, pair.server, number=1)
+
+    assert_closed(
+        pair,
+        pair.client,
+        SessionError.PROTOCOL_VIOLATION,
+        "parameter TRACK_NAMESPACE_PREFIX (0x34) may not be in an update of PUBLISH by its subscriber",
+    )
+
+
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number == 16))
+def test_parameter_that_no_update_has_is_passed_over_where_the_draft_says_so(draft: Draft) -> None:
+    """16 section 9.2.2: "If it appears in some other type of message, it MUST be ignored"."""
+    pair = Pair(draft)
+    granted(pair, m.Subscribe)
+    body = b"\x02" + b"\x00" + b"\x01" + b"\x22\x01"  # GROUP_ORDER
+
+    pair.client.send_frame(Frame(0x02, body))
+
+    assert pair.only(pair.server).message.parameters == KeyValues({Parameter.GROUP_ORDER: 1})
 
 
 @pytest.mark.parametrize("asker", list(Sender), ids=lambda sender: sender.value)

@@ -32,6 +32,8 @@ ONCE = [n for n in sorted(SUPPORTED) if not DRAFTS[n].repeated_subscriptions]
 REPEATED = [n for n in sorted(SUPPORTED) if DRAFTS[n].repeated_subscriptions]
 WITH_TRACKS = [n for n in sorted(SUPPORTED) if defines(DRAFTS[n], m.SubscribeTracks)]
 WITH_UPDATE_ANSWERS = [n for n in sorted(SUPPORTED) if reply_names(DRAFTS[n], m.RequestUpdate)]
+# Draft 16 section 9.11, 17 section 9.3.5, 18 to 20 section 10.2.7, 22 section 9.5.
+WITH_UPDATES_BY_KIND = [n for n in sorted(SUPPORTED) if n >= 16]
 
 
 def announce(client: Client, namespace: tuple[bytes, ...] = NAMESPACE) -> Asked:
@@ -800,6 +802,52 @@ def test_updates_are_answered(relay: FakeRelay, number: int) -> None:
 
     assert updated.parameters[Parameter.LARGEST_OBJECT] == Location(1, 2)
     assert isinstance(kept, m.RequestOk)
+
+
+@pytest.mark.parametrize("number", WITH_UPDATES_BY_KIND)
+def test_an_update_has_what_its_request_may_have(relay: FakeRelay, number: int) -> None:
+    """'REQUEST_UPDATE (for a subscription or FETCH)' says of what else it is a violation."""
+    publisher, subscriber, other = relay.client(number), relay.client(number), relay.client(number)
+    priority = {Parameter.SUBSCRIBER_PRIORITY: 7}
+    announced = announce(publisher)
+    subscription = subscriber.request(SUBSCRIBE)
+    accept(publisher)
+    wanted = other.request(m.SubscribeNamespace(NAMESPACE, subscribe_options=1))
+
+    subscriber.update(subscription, priority)
+    publisher.update(announced, priority)
+    other.update(wanted, priority)
+
+    assert subscriber.closed is None
+    assert publisher.closed == (
+        SessionError.PROTOCOL_VIOLATION,
+        "parameter SUBSCRIBER_PRIORITY (0x20) may not be in an update of PUBLISH_NAMESPACE",
+    )
+    assert other.closed == (
+        SessionError.PROTOCOL_VIOLATION,
+        "parameter SUBSCRIBER_PRIORITY (0x20) may not be in an update of SUBSCRIBE_NAMESPACE",
+    )
+
+
+@pytest.mark.parametrize("number", WITH_TRACKS)
+def test_an_update_of_what_the_relay_publishes_is_that_of_a_subscription(
+    relay: FakeRelay, number: int
+) -> None:
+    """The subscriber of a PUBLISH may change the subscription, but asks for no other tracks with it."""
+    publisher, subscriber = relay.client(number), relay.client(number)
+    wants_tracks(subscriber, NAMESPACE)
+    publisher.request(m.Publish(NAMESPACE, TRACK, 1))
+    offered = subscriber.expect(m.Publish)
+    subscriber.say(offered, m.RequestOk())
+
+    (kept,) = subscriber.update(offered, {Parameter.SUBSCRIBER_PRIORITY: 7})
+    assert isinstance(kept, m.RequestOk)
+    subscriber.update(offered, {Parameter.TRACK_NAMESPACE_PREFIX: NAMESPACE})
+
+    assert subscriber.closed == (
+        SessionError.PROTOCOL_VIOLATION,
+        "parameter TRACK_NAMESPACE_PREFIX (0x34) may not be in an update of PUBLISH by its subscriber",
+    )
 
 
 def test_the_forward_state_is_passed_upstream(relay: FakeRelay, number: int) -> None:
