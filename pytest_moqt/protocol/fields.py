@@ -140,10 +140,9 @@ def positive(codec: Codec[int], what: str) -> Codec[int]:
     return Codec(codec.kind, pull, push)
 
 
-def flag(what: str) -> Codec[bool]:
-    """One byte, 0 or 1."""
-    byte = limited(U8, (0, 1), what)
-    return Codec("flag", lambda r, d: bool(byte.pull(r, d)), lambda w, v, d: byte.push(w, int(v), d))
+# One byte, of which the drafts say what 1 and 0 mean and nothing of the others, so these end no session: they
+# are not 1.
+FLAG: Codec[bool] = Codec("flag", lambda r, _: r.u8() == 1, lambda w, v, _: w.u8(int(v)))
 
 
 def octets(what: str, limit: int | None = None) -> Codec[bytes]:

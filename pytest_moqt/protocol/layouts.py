@@ -23,6 +23,7 @@ from pytest_moqt.protocol.errors import LocalProtocolError
 from pytest_moqt.protocol.fields import (
     FETCH_END,
     FILTER_FIELDS,
+    FLAG,
     NAMESPACE,
     OPTIONS,
     PREFIX,
@@ -48,7 +49,6 @@ from pytest_moqt.protocol.fields import (
     Optional,
     Plain,
     RequiredRequestId,
-    flag,
     limited,
 )
 from pytest_moqt.protocol.parameter_layouts import FilteredTrack, ParametersField
@@ -100,6 +100,8 @@ class Layout(Record):
     "Replies only: the requests that it may answer."
     own_stream: bool = False
     "Up to 16: travels on a stream of its own request, not on the control stream."
+    only_read: bool = False
+    "A peer may write it so; we write it as another row has it."
 
     @property
     def label(self) -> str:
@@ -119,7 +121,7 @@ SUFFIX_FIELD = Plain("track_namespace_suffix", SUFFIX)
 TRACK = FullTrackName()
 TRACK_ALIAS = Plain("track_alias", VINT)
 PROPERTIES_FIELD = Plain("track_properties", TRACK_PROPERTIES)
-END_OF_TRACK = Plain("end_of_track", flag("End Of Track"))
+END_OF_TRACK = Plain("end_of_track", FLAG)
 
 
 def _enum(codec: Codec[int], kind: type[GroupOrder]) -> Codec[Any]:
@@ -439,6 +441,20 @@ LAYOUTS: tuple[Layout, ...] = (
         (reply_parameters("PUBLISH_OK", "TRACK_STATUS_OK", "REQUEST_UPDATE_OK"), PROPERTIES_FIELD),
         "message-request-ok",
         answers=_ANSWERED_BY_OK_18,
+    ),
+    # The table of messages has it still, as the section of REQUEST_OK, which is what PUBLISH_OK names there;
+    # the list of changes has it removed, and 19 reserves the number. It is no unknown type, so it ends no
+    # session; Track Properties would ("they are empty in PUBLISH_OK"), as bytes behind the last field.
+    Layout(
+        m.RequestOk,
+        "PUBLISH_OK",
+        0x1E,
+        _R,
+        drafts(18, 18),
+        (reply_parameters("PUBLISH_OK"),),
+        "message-request-ok",
+        answers=(m.Publish,),
+        only_read=True,
     ),
     Layout(
         m.RequestOk,
@@ -1089,7 +1105,8 @@ class _Tables:
         for row in self.rows:
             for sender in Sender if row.sender is None else (row.sender,):
                 self.by_type[row.code, sender] = row
-            self.by_message[row.message] = (*self.by_message.get(row.message, ()), row)
+            if not row.only_read:
+                self.by_message[row.message] = (*self.by_message.get(row.message, ()), row)
 
 
 @cache

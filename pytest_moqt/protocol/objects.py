@@ -662,7 +662,9 @@ def _pull_datagram(reader: Reader, draft: Draft) -> ObjectDatagram | Padding:
         _check_status(status, draft, start)
         if "properties" in values and status not in draft.statuses_with_properties:
             raise ProtocolViolation(f"an object of status {status:#x} with properties", offset=start)
-        if not reader.at_end:
+        # "Any object with a status code other than zero MUST have an empty payload" (`object-status`). With
+        # status zero nothing of the kind is said, but that there is no payload: what is there is none.
+        if status and not reader.at_end:
             raise ProtocolViolation(
                 f"{counted(reader.remaining)} after the status of a datagram", offset=reader.offset
             )

@@ -386,10 +386,7 @@ CASES: list[tuple[str, str, int, str, type[RemoteProtocolError], str]] = [
     ("14", "Forward 2", 0x03, SUBSCRIBE_14 + "8001020200", _VIOLATION, "Forward is 2"),
     ("14", "Group Order 0 in an answer", 0x04, "000100000000", _VIOLATION, "Group Order is 0"),
     ("14", "Content Exists 2", 0x04, "000100010200", _VIOLATION, "Content Exists is 2"),
-    ("14", "End Of Track 2", 0x18, "000102000000", _VIOLATION, "End Of Track is 2"),
     # ---- other fields ----
-    ("15 16", "End Of Track 2", 0x18, "0002000000", _VIOLATION, "End Of Track is 2"),
-    (FROM_17, "End Of Track 2", 0x18, "02000000", _VIOLATION, "End Of Track is 2"),
     ("16 17", "Subscribe Options 3", 0x11, ID + NAMESPACE + "0300", _VIOLATION, "Subscribe Options is 3"),
     ("14", "fetch type 4", 0x16, "02800104", _VIOLATION, "fetch type 0x4"),
     ("15 16 17 18 19", "fetch type 0", 0x16, "02~00", _VIOLATION, "fetch type 0x0"),
@@ -1192,6 +1189,51 @@ def test_object_after_an_end_of_range_goes_on_from_it(number: int) -> None:
         data += encoder.range_end(item) if isinstance(item, FetchRangeEnd) else encoder.object(item)
 
     assert DataStreamDecoder(draft(number)).feed(data, fin=True)[1:] == items
+
+
+@pytest.mark.parametrize(("byte", "said"), [("00", False), ("01", True), ("02", False), ("ff", False)])
+@pytest.mark.parametrize(
+    ("draft_row", "before", "after"),
+    [
+        pytest.param(DRAFTS[number], before, after, id=f"{number}")
+        for drafts_of, before, after in (
+            ("14", "0001", "000000"),
+            ("15 16", "00", "000000"),
+            (FROM_17, "", "000000"),
+        )
+        for number in numbers(drafts_of)
+    ],
+)
+def test_end_of_track_is_one_or_it_is_not(
+    draft_row: Draft, before: str, after: str, byte: str, said: bool
+) -> None:
+    """It is 1 if "all Objects have been published", 0 if not: no text ends a session for another number."""
+    message, _ = decode(Frame(0x18, bytes.fromhex(before + byte + after)), draft_row, Sender.SERVER)
+
+    assert isinstance(message, m.FetchOk)
+    assert message.end_of_track is said
+
+
+def test_publish_ok_of_the_older_drafts_is_read_where_the_table_has_it() -> None:
+    """18 section 10 lists 0x1E as PUBLISH_OK, of the section of REQUEST_OK; 19 reserves it."""
+    body = bytes.fromhex("010805")
+
+    message, layout = decode(Frame(0x1E, body), draft(18), Sender.SERVER)
+
+    assert message == m.RequestOk({Parameter.EXPIRES: 5})
+    assert layout.answers == (m.Publish,)
+    assert encode(message, draft(18), sender=Sender.SERVER, answering=m.Publish) == Frame(0x07, body)
+    for number in numbers("19 20 21 22"):
+        with pytest.raises(ProtocolViolation, match="type 0x1e"):
+            decode(Frame(0x1E, body), draft(number), Sender.SERVER)
+
+
+@pytest.mark.parametrize("draft_row", [pytest.param(row, id=row.name) for row in DRAFTS.values()])
+def test_object_of_no_status_in_a_datagram_has_no_payload(draft_row: Draft) -> None:
+    """Only with another status than zero an object "MUST have an empty payload" (`object-status`)."""
+    found = decode_datagram(bytes.fromhex("20010000800061"), draft_row)
+
+    assert found == ObjectDatagram(1, 0, 0, 128, status=0)
 
 
 BAD_DATAGRAMS: list[tuple[str, str, str, str]] = [

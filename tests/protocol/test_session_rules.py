@@ -466,6 +466,19 @@ def test_request_ids_rise_by_two(draft: Draft) -> None:
     assert len(pair.taken(pair.server)) == 4  # SETUP and three requests
 
 
+@pytest.mark.parametrize("draft", having(lambda draft: draft.number == 18))
+def test_publish_is_accepted_by_either_type_of_the_table(draft: Draft) -> None:
+    """18 section 10 has PUBLISH_OK as 0x1E beside REQUEST_OK, which it is by section 10.5."""
+    pair = Pair(draft)
+    request, received = asked(pair, m.Publish)
+
+    pair.server.send_frame(Frame(0x1E, b"\x00"), received)
+
+    assert pair.only(pair.client) == ReplyReceived(request, m.RequestOk())
+    pair.server.send_frame(Frame(0x1E, b"\x00"), received)
+    assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "PUBLISH_OK for request 0, which was")
+
+
 @pytest.mark.parametrize("draft", ALL)
 def test_update_is_answered_where_the_draft_answers_it(draft: Draft) -> None:
     """An update changes a standing request; draft 14 has no answer to it (`message-request-update`)."""
@@ -1145,13 +1158,14 @@ def test_stream_that_begins_with_no_request_ends_the_session(draft: Draft, messa
 
 @pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
 def test_stream_that_begins_with_an_answer_of_old_ends_the_session(draft: Draft) -> None:
-    """0x1E is PUBLISH_OK in draft 17, and no message later (`message`)."""
+    """0x1E is PUBLISH_OK in drafts 17 and 18, and no message later (`message`)."""
     pair = Pair(draft)
     stream_id = pair.transports[Sender.SERVER].open_stream(unidirectional=False)
 
     pair.server.send_bytes(stream_id, Frame(0x1E, b"\x00").encode(draft))
 
-    words = {17: "PUBLISH_OK may not come on stream 1"}.get(draft.number, "no message of type 0x1e")
+    known = draft.number in (17, 18)
+    words = "PUBLISH_OK may not come on stream 1" if known else "no message of type 0x1e"
     assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, words)
 
 
