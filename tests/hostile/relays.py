@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -22,7 +23,7 @@ from judging import REQUEST_FIRST, SETUP_FIRST
 
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.framing import Frame, encode
-from pytest_moqt.protocol.layouts import Sender, defines
+from pytest_moqt.protocol.layouts import Sender, defines, layout_of_type
 from pytest_moqt.protocol.objects import (
     StreamObject,
     SubgroupEncoder,
@@ -46,6 +47,8 @@ LATE_SECONDS = 1.0
 "Between the bytes of a relay that will not end within any limit."
 BOTH = (14, 18)
 "Drafts of a deed that one control stream and a stream for each request take differently."
+ALIKE = {14: (14, 16), 18: (18, 20, 22)}
+"Drafts that take a deed alike, unless it says otherwise: a run has one of them."
 NO_SETUP = "session-init: each peer's control stream begins with SETUP"
 SESSION_END = "session-termination: the session may be closed at any point; that is no SETUP"
 EARLY = "session-init: requests could arrive prior to the control streams"
@@ -74,6 +77,9 @@ class Deed:
     "Of the verdict; None: the relay may do that."
     why: str
     drafts: tuple[int, ...] = (18,)
+    "Each stands for those that are like it."
+    alone: bool = False
+    "None of the drafts stands for another: what is done, or what it means, is in no other text."
     noted: bool = False
     "A breach beside the case, which the report must mention without failing it."
 
@@ -81,6 +87,12 @@ class Deed:
     def cases(self) -> tuple[str, str]:
         """What the relay is judged by."""
         return SETUP_FIRST if self.step is Step.SETUP else REQUEST_FIRST
+
+
+def drafts_of(deed: Deed, transport: str) -> list[int]:
+    """The drafts that a deed is done on over a transport: of those alike one, the same in every run."""
+    turn = zlib.crc32(f"{deed.name}-{transport}".encode())
+    return [draft if deed.alone else ALIKE[draft][turn % len(ALIKE[draft])] for draft in deed.drafts]
 
 
 class Hostile(Behaviour):
@@ -174,7 +186,9 @@ def own_stream(session: Session, data: bytes, *, fin: bool = False, unidirection
 
 def ask(session: Session, data: bytes) -> int | None:
     """Write a request of the relay's own where its draft has it; None: on the control stream."""
-    if session.draft.replies_carry_request_id:
+    kind, _ = session.draft.integers.decode(data)
+    layout = layout_of_type(session.draft, kind, Sender.SERVER)
+    if session.draft.replies_carry_request_id and not (layout and layout.own_stream):
         session.write(None, data)
         return None
     return own_stream(session, data)

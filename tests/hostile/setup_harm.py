@@ -177,6 +177,7 @@ SETUPS = (
         "setup",
         "message-setup: the server selects a version that the client offered",
         (14,),
+        alone=True,
     ),
     Deed(
         "setup-twice",
@@ -272,6 +273,7 @@ GOAWAYS = (
         control(lambda session: goaway(session, request_id=1)),
         "wrong-message",
         "message-goaway: a Request ID of the wrong parity is an INVALID_REQUEST_ID",
+        alone=True,
     ),
     Deed(
         "goaway-with-a-uri-of-8192-bytes",
@@ -317,6 +319,7 @@ GOAWAYS = (
         _goaway_with_id_on_request,
         "wrong-message",
         "message-goaway: the Request ID is present only on the control stream",
+        alone=True,
     ),
     Deed(
         "goaway-on-the-request-after-its-answer",

@@ -10,7 +10,7 @@ from answer_harm import ANSWERS
 from client_command import Run
 from data_harm import DATA
 from judging import Ahead, assert_survived, judge, runs_ahead
-from relays import Deed, Hostile
+from relays import Deed, Hostile, drafts_of
 from request_harm import REQUESTS
 from setup_harm import GOAWAYS, SETUPS
 
@@ -33,7 +33,10 @@ class Cell(NamedTuple):
 
 
 CELLS = [
-    Cell(deed.name, draft, transport) for deed in DEEDS for draft in deed.drafts for transport in TRANSPORTS
+    Cell(deed.name, draft, transport)
+    for deed in DEEDS
+    for transport in TRANSPORTS
+    for draft in drafts_of(deed, transport)
 ]
 
 
