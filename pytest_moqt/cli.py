@@ -171,7 +171,8 @@ def _parser() -> _Parser:
         metavar="NAME",
         action="append",
         default=[],
-        help="fail this case where it would be skipped; a name or a pattern, may be repeated",
+        help="fail this case where the relay does not offer what it is about, which is a skip otherwise; "
+        "what the draft does not have stays one; a name or a pattern, may be repeated",
     )
     add(
         "-l",

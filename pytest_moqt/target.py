@@ -172,6 +172,8 @@ class RelayUnderTest:
         "What the case measured, for the report; it decides nothing."
         self._connections: dict[str, Connection] = {}
         self._skipped = ""
+        self.beyond_the_relay = False
+        "The case is skipped for a reason that no relay could mend: `--require` asks nothing of it."
 
     @property
     def draft(self) -> Draft:
@@ -217,6 +219,11 @@ class RelayUnderTest:
         self._skipped = reason
         pytest.skip(f"{reason}: {sentence}")
 
+    def not_tried(self, reason: str, sentence: str) -> NoReturn:
+        """Skip the case: it cannot be tried so, whatever the relay offers. The arguments are the same."""
+        self.beyond_the_relay = True
+        self.not_offered(reason, sentence)
+
     @contextlib.asynccontextmanager
     async def connect(
         self,
@@ -260,6 +267,7 @@ class RelayUnderTest:
         lacking = self._needs.lacking(self._target.offer, self._target.endpoint.transport)
         if lacking is not None:
             self._skipped, sentence = lacking
+            self.beyond_the_relay = True
             pytest.skip(sentence)
 
     def warn(self, reason: str, sentence: str) -> None:

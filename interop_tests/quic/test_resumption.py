@@ -36,7 +36,7 @@ async def test_quic_resumption(relay: RelayUnderTest) -> None:
 async def test_quic_zerortt(relay: RelayUnderTest) -> None:
     """SETUP that is sent in 0-RTT packets is answered, whether the relay takes it then or later."""
     if relay.transport == "webtransport":
-        relay.not_offered("webtransport", "a WebTransport client sends nothing early: only moqt:// is tried")
+        relay.not_tried("webtransport", "a WebTransport client sends nothing early: only moqt:// is tried")
     ticket = await ticket_of(relay)
     if not ticket.early_data:
         relay.not_offered("no-early-data", "the relay's ticket allows no early data")

@@ -201,6 +201,30 @@ def test_what_is_required_fails_in_ordinary_output_too(project: Project) -> None
         assert "required, but skipped: teapot" in result.stdout
 
 
+@pytest.mark.parametrize("pattern", ["newer*", "newer,newer-too,no-session", "*"])
+def test_what_the_draft_does_not_have_is_required_of_nobody(project: Project, pattern: str) -> None:
+    """No relay could pass it, and the reason is there; known at once, or when the draft is."""
+    project.write(
+        "test_toy.py",
+        """
+        @pytest.mark.interop("newer", since=18)
+        async def test_newer(relay):
+            async with relay.connect(): pass
+        @pytest.mark.interop("newer-too", since=18)
+        async def test_newer_too(session): pass
+        @pytest.mark.interop("no-session")
+        async def test_no_session(relay): relay.not_tried("carrier", "pigeons are not tried")
+        """,
+    )
+
+    result = project.tap("--require", pattern, env={"FAKE_RELAY": "draft-16"})
+
+    assert result.document.verdicts == [("newer", "SKIP"), ("newer-too", "SKIP"), ("no-session", "SKIP")]
+    assert result.document["newer"].values["skip"] == "draft-lacks-it"
+    assert result.document["no-session"].reason == "carrier: pigeons are not tried"
+    assert result.code == 0
+
+
 def test_what_is_expected_to_fail_is_not_required(project: Project) -> None:
     """A mark of the case's own says more."""
     project.write(
