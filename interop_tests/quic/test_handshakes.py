@@ -19,6 +19,7 @@ LOST = 0.3
 "The share of them, both ways; as in the interop runner's `handshakeloss`."
 BURST = 2
 "In a row at most, so that the third probe gets through: a second, with the usual times."
+FOREIGN_TOKEN = b"an address validation token that nobody gave, as long as many are"
 CONNECTION_REFUSED = 0x2
 "What a server says that takes no more connections for now (RFC 9000 section 20.1)."
 
@@ -36,14 +37,36 @@ async def test_quic_handshake(relay: RelayUnderTest) -> None:
     assert session.closed == Close(SessionError.NO_ERROR, by_peer=False)
 
 
-@pytest.mark.interop("quic-retry", timeout=5.0, profile="quic")
-@pytest.mark.spec("rfc9000#8.1.2", "rfc9000#17.2.5")
+async def show_foreign_token(relay: RelayUnderTest) -> None:
+    """Show a token that the relay never gave, and see that it takes no harm.
+
+    What it makes of that is its own: it SHOULD go on as without a token, MAY send Retry, and may take the
+    token for one of a Retry, which it drops or answers with INVALID_TOKEN (RFC 9000 sections 8.1.2, 8.1.3).
+    """
+    try:
+        async with relay.connect(
+            "foreign", quic=QuicOptions(token=FOREIGN_TOKEN), retry_port=True
+        ) as session:
+            await operate(relay, session, "foreign")
+
+            relay.measured["foreign_token"] = "Retry" if session.connection.facts.retry else "passed over"
+    except NotConnected as refusal:
+        relay.measured["foreign_token"] = refusal.received
+        # What the report has of it is beneath a session, which it never was.
+        del relay.records["foreign"]
+    async with relay.connect("after", quic=QuicOptions(), retry_port=True) as session:
+        await operate(relay, session, "after")
+
+
+@pytest.mark.interop("quic-retry", timeout=9.0, profile="quic")
+@pytest.mark.spec("rfc9000#8.1.2", "rfc9000#8.1.3", "rfc9000#17.2.5")
 async def test_quic_retry(relay: RelayUnderTest) -> None:
-    """A client that answers Retry with its token gets its session."""
+    """A client that answers Retry with its token gets its session; what shows another harms nobody."""
     async with relay.connect(quic=QuicOptions(), retry_port=True) as session:
         await operate(relay, session)
 
         retried = session.connection.facts.retry
+    await show_foreign_token(relay)
     if not retried and relay.has_retry_port:
         raise failed(
             "the port of --retry-relay sent no Retry", expected="Retry", received="the handshake at once"

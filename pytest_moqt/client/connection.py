@@ -85,6 +85,8 @@ class QuicOptions:
     "Resumes the session that it is of."
     early_setup: bool = False
     "Send SETUP before the handshake is complete, with a ticket that allows it; over raw QUIC only."
+    token: bytes = b""
+    "An address validation token for the first packet (RFC 9000 section 8.1)."
     loss: Loss | None = None
 
 
@@ -219,6 +221,7 @@ class Connection:
         configuration.original_version = options.first_version
         configuration.max_data = options.max_data or configuration.max_data
         configuration.max_stream_data = options.max_stream_data or configuration.max_stream_data
+        configuration.token = options.token
         if options.ticket is not None:
             configuration.session_ticket = options.ticket.value
 

@@ -75,6 +75,10 @@ class Behaviour:
         """Whether a token is taken that came in a Retry of ours, from the address it is for."""
         return True
 
+    def answers_foreign_token(self) -> bool:
+        """Whether a first packet with a token that is none of ours gets INVALID_TOKEN, or is dropped."""
+        return True
+
     def known_ticket(self, ticket: SessionTicket | None) -> SessionTicket | None:
         """What is known of a session ticket that a client shows; None: nothing."""
         return ticket

@@ -45,7 +45,7 @@ class AddressValidation:
         self._tokens = QuicRetryTokenHandler()
 
     def examine(self, header: QuicHeader, address: NetworkAddress, now: float) -> Origin | bytes:
-        """Where the connection of a first packet began, or the datagram that answers the packet instead."""
+        """Where a first packet's connection began, or the datagram that answers it, empty: none does."""
         assert header.version is not None, "a first packet has a long header"
         if not header.token:
             return self._retry(header, header.version, address, now)
@@ -56,7 +56,7 @@ class AddressValidation:
         except ValueError:
             # "the server SHOULD immediately close the connection with an INVALID_TOKEN error" (section
             # 8.1.2), since a client takes no second Retry.
-            return _close(header, header.version)
+            return _close(header, header.version) if self._behaviour.answers_foreign_token() else b""
         if not self._behaviour.takes_token():
             return self._retry(header, header.version, address, now)
         return Origin(original, header.destination_cid)

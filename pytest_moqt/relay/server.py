@@ -177,7 +177,8 @@ class Server(asyncio.DatagramProtocol):
             if self._validation is not None:
                 examined = self._validation.examine(header, addr, self.loop.time())
                 if isinstance(examined, bytes):
-                    self.send(examined, addr)
+                    if examined:
+                        self.send(examined, addr)
                     return
                 origin = examined
             connection = self._accept(header, origin)

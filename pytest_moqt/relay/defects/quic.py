@@ -112,6 +112,31 @@ class _RetryForgotten(_Spoken):
     server = broken_quic.ForgetsItsRetry
 
 
+@beneath(
+    "quic-token-remembered",
+    "It refuses every connection once a token came that it did not give, where it asks for any.",
+    RETRY,
+    "transport",
+)
+class _TokenRemembered(Behaviour):
+    def __init__(self) -> None:
+        super().__init__()
+        self._refuses = False
+
+    def answers_foreign_token(self) -> bool:
+        self._refuses = True
+        return True
+
+    def refusal(self) -> int | None:
+        return QuicErrorCode.CONNECTION_REFUSED if self._refuses else None
+
+
+@beneath.lawful("quic-token-dropped", "It drops a first packet with a token that it did not give.")
+class _TokenDropped(Behaviour):
+    def answers_foreign_token(self) -> bool:
+        return False
+
+
 @beneath("quic-key-update-ignored", "It drops packets in new keys.", KEYUPDATE, "timeout")
 class _KeyUpdateIgnored(_Spoken):
     server = broken_quic.IgnoresKeyUpdate
