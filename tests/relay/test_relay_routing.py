@@ -33,7 +33,7 @@ REPEATED = [n for n in sorted(SUPPORTED) if DRAFTS[n].repeated_subscriptions]
 WITH_TRACKS = [n for n in sorted(SUPPORTED) if defines(DRAFTS[n], m.SubscribeTracks)]
 WITH_UPDATE_ANSWERS = [n for n in sorted(SUPPORTED) if reply_names(DRAFTS[n], m.RequestUpdate)]
 # Draft 16 section 9.11, 17 section 9.3.5, 18 to 20 section 10.2.7, 22 section 9.5.
-WITH_UPDATES_BY_KIND = [n for n in sorted(SUPPORTED) if n >= 16]
+WITH_UPDATES_BY_KIND = sorted(set(SUPPORTED) - {14, 15})
 
 
 def announce(client: Client, namespace: tuple[bytes, ...] = NAMESPACE) -> Asked:
