@@ -105,7 +105,7 @@ _TIMEOUT_20 = _scope("SUBSCRIBE REQUEST_UPDATE PUBLISH") | _TRACKS
 _FILTERED_20 = _scope("SUBSCRIBE FETCH PUBLISH PUBLISH_STATE_NOTIFY REQUEST_UPDATE FILL_PARAMETERS") | _TRACKS
 
 # "REQUEST_UPDATE (for a subscription)". Up to draft 19 what asks for namespaces or tracks is called a
-# subscription too ("authorized to perform this namespace subscription", 18 section 10.20), so where that
+# subscription too ("authorized to perform this namespace subscription", 18 section 10.19), so where that
 # request may carry a parameter, its update may. 20 tells the two apart (section 10.2.18), and 22 lists what
 # each update may carry (section 9.5), the timeouts for subscriptions only, which before are said for any.
 _SUBSCRIPTION = _scope("SUBSCRIBE PUBLISH PUBLISH_OK")
