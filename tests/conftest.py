@@ -1,4 +1,4 @@
-"""How the tests are dealt out to several workers (`make test`)."""
+"""Which tests an ordinary run makes, and how they are dealt out to several workers (`make test`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,27 @@ if TYPE_CHECKING:
 
 SPREAD = ("tests/plugin/", "tests/odd_places/", "tests/test_entrypoint.py")
 "Where each test is a run or two of pytest in a process of its own, for seconds, and shares nothing."
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Ask for all that there is."""
+    text = "run every cell of the sweeps, of which a run has a part otherwise (tests/sweeps.py)"
+    parser.addoption("--thorough", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark of what an ordinary run leaves out."""
+    config.addinivalue_line("markers", "thorough: run with --thorough only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only a thorough run has time for."""
+    if config.getoption("thorough"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
 
 
 @pytest.hookimpl(optionalhook=True)

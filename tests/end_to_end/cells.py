@@ -23,6 +23,7 @@ from pytest_moqt.relay.defects import DEFECTS, applicable
 from pytest_moqt.relay.defects.chapter import DATA_SUBGROUP, DEFAULT, QUIC
 from pytest_moqt.relay.embedded import EmbeddedRelay
 from pytest_moqt.relay.features import Features
+from tests.sweeps import dealt
 
 AT_A_TIME = 10
 "Runs; of the time that they take, a tenth is work."
@@ -106,7 +107,7 @@ QUIC_CELLS = _cells(QUIC_JUDGED, QUIC)
 
 
 def _in_turn() -> list[Cell]:
-    """What there is time for in a run of all tests: a third of all cells.
+    """What the page of defects is written from: a third of all cells.
 
     The correct relay in each draft over each transport; each defect in each draft that most relays speak and
     in one of the others, over one transport and then the other, so that it meets both. What the other drafts
@@ -123,6 +124,18 @@ def _in_turn() -> list[Cell]:
 
 
 CELLS = _in_turn()
+
+
+def _one_of_each() -> list[Cell]:
+    """What there is time for in an ordinary run of all tests: each relay once, the correct one everywhere."""
+    found: dict[str | None, list[Cell]] = {}
+    for cell in CELLS:
+        found.setdefault(cell.defect, []).append(cell)
+    correct = found.pop(None)
+    return [*correct, *(dealt(cells, str(name)) for name, cells in found.items())]
+
+
+JUDGED = _one_of_each()
 
 
 def judge(cell: Cell, folder: Path) -> Run:

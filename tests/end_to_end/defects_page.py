@@ -61,9 +61,9 @@ The page was written by `python tests/end_to_end/defects_page.py` from {runs} ru
 {spoken} and in one of the other four in turn, over one transport ({transports}) and then
 the other; or only where "Where" says. What was observed is what the list in `pytest_moqt/relay/defects/`
 expects, the same in every draft and over both transports; otherwise the row would say both.
-`tests/end_to_end/test_defects.py` makes the same runs and fails when one of them is not what its row says:
-no defect survives, and no case fails that a defect is not about. With `--all` the writer judges every relay
-in every draft over each transport, in {all} runs.
+`tests/end_to_end/test_defects.py` makes one run of each relay every time, with `--thorough` the same runs,
+and fails when one of them is not what its row says: no defect survives, and no case fails that a defect is
+not about. With `--all` the writer judges every relay in every draft over each transport, in {all} runs.
 
 {lawful} of the {count} fail nothing, and must not: they are slow within the limits of every case, or do what
 a draft tells its peer to bear. `{data}` is no default case: it is there, in

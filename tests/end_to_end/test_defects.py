@@ -1,6 +1,8 @@
 """Every defect of the embedded relay against every case: the intended ones fail, for the stated cause.
 
 A case that no defect can fail is no evidence, and one that fails for what is not its business is worse.
+An ordinary run judges each defect once, in one draft over one transport; a thorough one makes all the runs
+that docs/defects.md is written from, and `python tests/end_to_end/defects_page.py --all` judges every cell.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ from collections.abc import Iterator
 
 import defects_page
 import pytest
-from cells import ALL, CASES, CELLS, SKIPPED, SPOKEN, Cell, Runs, observed
+from cells import ALL, CASES, CELLS, JUDGED, SKIPPED, SPOKEN, TRANSPORTS, Cell, Runs, observed
 
 from pytest_moqt import catalog
+from pytest_moqt.protocol.drafts import SUPPORTED
 from pytest_moqt.relay.defects import DEFECTS
 from pytest_moqt.relay.defects.chapter import DEFAULT
+from tests.sweeps import swept
 
 FEWEST = 3
 "Defects that each case must have for itself."
@@ -39,7 +43,7 @@ def page() -> dict[str, dict[str, str]]:
     return defects_page.rows(defects_page.PAGE.read_text())
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize("cell", swept(CELLS, JUDGED))
 def test_exactly_the_intended_cases_fail(runs: Runs, page: dict[str, dict[str, str]], cell: Cell) -> None:
     """A defect turns the cases red that it is about, for the stated cause, and no other; the page says so."""
     run = runs[cell]
@@ -51,7 +55,7 @@ def test_exactly_the_intended_cases_fail(runs: Runs, page: dict[str, dict[str, s
     assert run.code == (1 if any(not point.ok for point in run.document.points) else 0)
 
 
-def test_every_defect_is_judged_in_both_transports_and_most_drafts() -> None:
+def test_the_page_has_every_defect_in_both_transports_and_most_drafts() -> None:
     """What is made in turn leaves no defect out, nor any draft or transport that it exists in."""
     for name in (defect.name for defect in DEFECTS.values() if defect.profile == DEFAULT):
         there = {(cell.draft, cell.transport) for cell in ALL if cell.defect == name}
@@ -61,6 +65,20 @@ def test_every_defect_is_judged_in_both_transports_and_most_drafts() -> None:
         assert {draft for draft, _ in judged} >= drafts & set(SPOKEN)
         assert len(drafts) == 1 or {way for _, way in judged} == {way for _, way in there}, name
     assert {(cell.draft, cell.transport) for cell in CELLS} == {(cell.draft, cell.transport) for cell in ALL}
+
+
+def test_an_ordinary_run_judges_each_defect_and_meets_each_draft_and_transport() -> None:
+    """Each relay that is wrong is seen red in every run, some in each draft and over each transport."""
+    wrong = [cell for cell in JUDGED if cell.defect is not None]
+
+    assert set(JUDGED) <= set(CELLS)
+    assert sorted(str(cell.defect) for cell in wrong) == sorted(
+        defect.name for defect in DEFECTS.values() if defect.profile == DEFAULT
+    )
+    everywhere = {(draft, transport) for draft in SUPPORTED for transport in TRANSPORTS}
+    assert {(cell.draft, cell.transport) for cell in JUDGED if cell.defect is None} == everywhere
+    assert {cell.draft for cell in wrong} == set(SUPPORTED)
+    assert {cell.transport for cell in wrong} == set(TRANSPORTS)
 
 
 @pytest.mark.parametrize("case", NAMES)
