@@ -191,7 +191,7 @@ def test_a_project_that_does_not_use_it_notices_nothing(project: Project) -> Non
     project.write("conftest.py", "")
     project.write("test_toy.py", FOREIGN)
 
-    result = project.pytest("-v")
+    result = project.pytest("-v", fresh=True)
 
     assert result.code == 0, result.stdout
     for word in ("moqt:", "MoQT", "relay"):

@@ -581,8 +581,8 @@ def test_an_interrupted_run_is_a_complete_document(
         running.wait_for(project.path / "started")
         time.sleep(0.3)
         running.process.send_signal(number)
-        # The process itself, not the end of its pipes: a worker that is blocked holds them some time longer.
         running.process.wait(8)
+        running.end_workers()
         result = running.result()
 
     assert result.code == 1

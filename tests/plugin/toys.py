@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from forks import fork, python_m_pytest
 from strict_tap import Document, prefixed, read, runner_count
 
 from pytest_moqt.protocol.drafts import SUPPORTED
@@ -22,6 +25,8 @@ NEWEST = SUPPORTED[0]
 "The draft that the fake relay chooses unless told otherwise."
 SECONDS = 60.0
 "For one run; a toy project takes about one."
+INTERPRETERS = ("PYTHON", "LANG", "LC_")
+"How variables begin that an interpreter reads at its start."
 
 
 class Background:
@@ -29,7 +34,12 @@ class Background:
 
     def __init__(self, command: list[str], cwd: Path, env: Mapping[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
-            command, cwd=cwd, env=environment(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command,
+            cwd=cwd,
+            env=environment(env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None
@@ -43,6 +53,11 @@ class Background:
             assert self.process.poll() is None, "the run ended before"
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+    def end_workers(self) -> None:
+        """End those that outlive the process for a time; they would hold its pipes that long."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def result(self) -> Result:
         """Wait for the end."""
@@ -132,9 +147,19 @@ class Project:
         """Start pytest."""
         return Background(self.command(*arguments), self.path)
 
-    def pytest(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
-        """Run pytest."""
-        return run(self.command(*arguments), self.path, env)
+    def pytest(self, *arguments: str, env: Mapping[str, str] | None = None, fresh: bool = False) -> Result:
+        """Run pytest.
+
+        Args:
+            arguments: Of pytest.
+            env: What its environment has beside the usual.
+            fresh: In an interpreter that has imported nothing. So it is, too, with what interpreters read.
+        """
+        command = self.command(*arguments)
+        if fresh or any(name.startswith(INTERPRETERS) for name in env or ()):
+            return run(command, self.path, env)
+        done = fork(python_m_pytest, command[3:], cwd=self.path, env=environment(env))
+        return Result(done.code, done.stdout.decode(), done.stderr.decode())
 
     def tap(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
         """Run pytest against the fake relay, with the TAP report."""
