@@ -11,6 +11,8 @@ from client_command import Run
 from fronts import Hostile, certificate_file, serving
 from judging import SETUP_FIRST, assert_survived, judge
 
+from tests.sweeps import dealt
+
 FORGED = b"no\nok 3 - forged\nnot ok 4 - forged # TODO\n...\nBail out! forged\x1b[2J\x07\xe2\x80\xae"
 "A text of a relay's that would be five lines of a report."
 NOT_UTF8 = b"\xff\xfe\nok 3 - forged\n\x80"
@@ -46,6 +48,17 @@ class Meeting(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.harm.name}-{self.transport}"
+
+
+def ordinary(harms: tuple[Harm, ...]) -> list[Meeting]:
+    """What an ordinary run judges: one transport for each, and both where the verdict is not the same."""
+    return [
+        Meeting(harm, transport)
+        for harm in harms
+        for transport in (
+            harm.transports if isinstance(harm.cause, Mapping) else [dealt(harm.transports, harm.name)]
+        )
+    ]
 
 
 class Judged(NamedTuple):

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 from fronts import listening
-from harm import Judged, Meeting, assert_right, meet, meetings
+from harm import Judged, Meeting, assert_right, meet, meetings, ordinary
 from http3 import Script, headers, response
 from http3_harm import HARMS
 from judging import Ahead, runs_ahead
@@ -16,6 +16,7 @@ from pytest_moqt.client.session import connect
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import Endpoint, parse_relay_url
 from pytest_moqt.diagnosis import diagnose
+from tests.sweeps import swept
 
 DEADLINE = 5.0
 
@@ -23,7 +24,7 @@ DEADLINE = 5.0
 runs = runs_ahead("meeting", meet)
 
 
-@pytest.mark.parametrize("meeting", meetings(HARMS), ids=str)
+@pytest.mark.parametrize("meeting", swept(meetings(HARMS), ordinary(HARMS)))
 def test_the_verdict_is_right_and_the_next_case_unharmed(
     runs: Ahead[Meeting, Judged], meeting: Meeting
 ) -> None:

@@ -15,6 +15,7 @@ from request_harm import REQUESTS
 from setup_harm import GOAWAYS, SETUPS
 
 from pytest_moqt.relay.embedded import EmbeddedRelay
+from tests.sweeps import dealt, swept
 
 DEEDS = (*SETUPS, *GOAWAYS, *ANSWERS, *REQUESTS, *DATA)
 TRANSPORTS = ("quic", "webtransport")
@@ -38,6 +39,12 @@ CELLS = [
     for transport in TRANSPORTS
     for draft in drafts_of(deed, transport)
 ]
+JUDGED = {
+    Cell(deed.name, draft, dealt(TRANSPORTS, deed.name, turn))
+    for deed in DEEDS
+    for turn, draft in enumerate(deed.drafts)
+}
+"In an ordinary run: each deed in each of its drafts, over one transport and then the other."
 
 
 def deed_of(cell: Cell) -> Deed:
@@ -58,7 +65,7 @@ def judge_hostile(cell: Cell, folder: Path) -> Run:
 runs = runs_ahead("cell", judge_hostile)
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize("cell", swept(CELLS, JUDGED))
 def test_a_deed_has_its_verdict_and_no_other_effect(runs: Ahead[Cell, Run], cell: Cell) -> None:
     """What a relay does to one session fails that case, if it breaks the draft, and nothing else."""
     deed = deed_of(cell)
@@ -75,3 +82,13 @@ def test_behaviours_are_many() -> None:
     """No name stands twice, and each behaviour has its text."""
     assert len(_BY_NAME) == len(DEEDS) >= 40
     assert all(deed.why for deed in DEEDS)
+
+
+def test_an_ordinary_run_has_every_deed_over_both_transports_where_drafts_differ() -> None:
+    """A deed that drafts take differently meets both; each draft meets both in any case."""
+    for deed in DEEDS:
+        judged = [cell for cell in JUDGED if cell.deed == deed.name]
+        assert {cell.draft for cell in judged} == set(deed.drafts)
+        assert len({cell.transport for cell in judged}) == min(len(deed.drafts), len(TRANSPORTS))
+    met = {(cell.draft, cell.transport) for cell in JUDGED}
+    assert met == {(cell.draft, cell.transport) for cell in CELLS}

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 from fronts import certificate_file, serving
-from harm import Judged, Meeting, assert_right, meet, meetings
+from harm import Judged, Meeting, assert_right, meet, meetings, ordinary
 from judging import SETUP_FIRST, Ahead, judge, runs_ahead
 from quic_harm import HARMS, InSession, vanish
 from strict_tap import prefixed, runner_count
 
+from tests.sweeps import swept
+
 runs = runs_ahead("meeting", meet)
 
 
-@pytest.mark.parametrize("meeting", meetings(HARMS), ids=str)
+@pytest.mark.parametrize("meeting", swept(meetings(HARMS), ordinary(HARMS)))
 def test_the_verdict_is_right_and_the_next_case_unharmed(
     runs: Ahead[Meeting, Judged], meeting: Meeting
 ) -> None:
