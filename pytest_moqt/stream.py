@@ -176,8 +176,7 @@ class TapStream:
 
         A reader that only counts lines, and ignores the bail-out, then does not take the rest for good.
         """
-        if not self._points and not self._head_written:
-            self.plan([(COLLECTION, COLLECTION)])
+        self._plan_collection()
         if self._broken_at is None:
             # A signal in the middle of this calls it again: one point fails, and not one for each signal.
             self._broken_at = self.unfinished[:1]
@@ -186,10 +185,14 @@ class TapStream:
 
     def give_up(self, values: Mapping[str, Any]) -> None:
         """End with every point that has no verdict failed, for the reason in `values`."""
-        if not self._points and not self._head_written:
-            self.plan([(COLLECTION, COLLECTION)])
+        self._plan_collection()
         self._fail(values, self.unfinished)
         self.end()
+
+    def _plan_collection(self) -> None:
+        """Have a point to fail when the run ends before there is a plan."""
+        if not self._points and not self._head_written:
+            self.plan([(COLLECTION, COLLECTION)])
 
     def _fail(self, values: Mapping[str, Any], points: Sequence[Point]) -> None:
         for point in points:
