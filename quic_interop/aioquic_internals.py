@@ -1,17 +1,17 @@
-"""The private names of aioquic 1.7 that this endpoint needs and that have no public word.
+"""The private names of aioquic 1.7 that this endpoint alone needs and that have no public word.
 
 Nothing else in this package touches a name of aioquic that begins with an underscore;
-tests/quic_interop/test_aioquic_internals.py checks that each is still there and still means the same.
+tests/quic_interop/test_interop_internals.py checks that each is still there and still means the same.
+Those that a client of MoQT needs too are in pytest_moqt/client/aioquic_internals.py.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from aioquic._buffer import Buffer
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import END_STATES, QuicConnection, QuicConnectionId, QuicConnectionState
+from aioquic.quic.connection import QuicConnection, QuicConnectionId
 from aioquic.quic.events import ConnectionIdIssued
 from aioquic.quic.packet import (
     QuicHeader,
@@ -19,32 +19,13 @@ from aioquic.quic.packet import (
     pull_quic_header,
     push_quic_preferred_address,
 )
-from aioquic.tls import Epoch, SessionTicketFetcher, SessionTicketHandler
+from aioquic.tls import SessionTicketFetcher, SessionTicketHandler
 
 _PREFERRED_ADDRESS = 0x0D
 "The transport parameter (RFC 9000 section 18.2)."
 _PREFERRED_ADDRESS_SEQUENCE = 1
 "Of the connection id in it (RFC 9000 section 5.1.1)."
 _RESET_TOKEN_BYTES = 16
-
-
-@dataclass(frozen=True, slots=True)
-class QuicClose:
-    """How a QUIC connection ended, known as soon as either side has said so."""
-
-    code: int
-    frame_type: int | None
-    "None for an application's code."
-    reason: str
-    by_peer: bool
-    idle: bool
-    "Whether nobody closed it: it timed out."
-
-    def __str__(self) -> str:
-        """What is known of it, for the end of a sentence."""
-        space = "application" if self.frame_type is None else "QUIC"
-        reason = f", {self.reason!r}" if self.reason else ""
-        return f"{space} error 0x{self.code:x}{reason}"
 
 
 def header_of(datagram: bytes, id_length: int) -> QuicHeader:
@@ -60,29 +41,6 @@ def header_of(datagram: bytes, id_length: int) -> QuicHeader:
     return pull_quic_header(Buffer(data=datagram), host_cid_length=id_length)
 
 
-def close_of(quic: QuicConnection) -> QuicClose | None:
-    """How the connection ended; None while it lives.
-
-    aioquic tells by an event only after its draining period of three probe timeouts.
-    """
-    event = quic._close_event
-    if event is None:
-        return None
-    idle = quic._state is QuicConnectionState.TERMINATED and event.reason_phrase == "Idle timeout"
-    by_peer = quic._state is QuicConnectionState.DRAINING
-    return QuicClose(event.error_code, event.frame_type, event.reason_phrase, by_peer, idle)
-
-
-def is_closing(quic: QuicConnection) -> bool:
-    """Whether nothing but the end of the draining period is left to happen."""
-    return quic._state in END_STATES
-
-
-def quic_version(quic: QuicConnection) -> int:
-    """The version in use; 0 before connecting."""
-    return quic._version or 0
-
-
 def cipher_suite(quic: QuicConnection) -> int:
     """The number of the cipher suite in use; 0 before the handshake."""
     schedule = quic.tls.key_schedule
@@ -92,25 +50,6 @@ def cipher_suite(quic: QuicConnection) -> int:
 def retried(quic: QuicConnection) -> bool:
     """Whether a client was sent a Retry packet, and followed it."""
     return quic._retry_count > 0
-
-
-def key_phase(quic: QuicConnection) -> int:
-    """The phase of the keys that the peer's packets are read with, 0 or 1.
-
-    aioquic keeps no older ones: while this is 1, nothing of phase 0 is read any more.
-    """
-    return quic._cryptos[Epoch.ONE_RTT].recv.key_phase
-
-
-def handshake_confirmed(quic: QuicConnection) -> bool:
-    """Whether the peer is known to have completed the handshake (RFC 9001 section 4.1.2)."""
-    return quic._handshake_confirmed
-
-
-def unacknowledged(quic: QuicConnection, stream_id: int) -> int:
-    """Bytes written to a stream that the peer has not acknowledged, sent or not."""
-    stream = quic._streams.get(stream_id)
-    return len(stream.sender._buffer) if stream is not None else 0
 
 
 class ServerConnection(QuicConnection):

@@ -21,7 +21,15 @@ from aioquic.quic.events import HandshakeCompleted, PingAcknowledged, ProtocolNe
 from aioquic.tls import SessionTicket
 
 from pytest_moqt.client.aioquic_internals import ClientConnection as ClientQuic
-from quic_interop import aioquic_internals as internals
+from pytest_moqt.client.aioquic_internals import (
+    QuicClose,
+    close_of,
+    is_closing,
+    is_confirmed,
+    key_phase,
+    quic_version,
+)
+from quic_interop.aioquic_internals import cipher_suite, retried
 from quic_interop.cases import H3
 from quic_interop.downloads import Download
 from quic_interop.driver import Driver
@@ -191,9 +199,7 @@ class ClientConnection:
         Raises:
             InteropError: The handshake was not confirmed, or nothing came.
         """
-        await self._until(
-            lambda: internals.handshake_confirmed(self._quic), "HANDSHAKE_DONE", self._patience.step
-        )
+        await self._until(lambda: is_confirmed(self._quic), "HANDSHAKE_DONE", self._patience.step)
         if not self._key_updated:
             wanted = self._pings_answered + 1
             self._quic.send_ping(wanted)
@@ -212,7 +218,7 @@ class ClientConnection:
 
     def close(self) -> None:
         """End the connection, without waiting for the server."""
-        if not internals.is_closing(self._quic):
+        if not is_closing(self._quic):
             self._quic.close(ErrorCode.H3_NO_ERROR if self._alpn == H3 else 0)
             self._driver.flush()
         self._driver.stop()
@@ -224,9 +230,9 @@ class ClientConnection:
         """What was seen; after the handshake."""
         assert self._completed is not None
         return Facts(
-            version=internals.quic_version(self._quic),
-            cipher_suite=internals.cipher_suite(self._quic),
-            retried=internals.retried(self._quic),
+            version=quic_version(self._quic) or 0,
+            cipher_suite=cipher_suite(self._quic),
+            retried=retried(self._quic),
             resumed=self._completed.session_resumed,
             # aioquic says so whenever the ticket allows it, even with nothing sent.
             early_data_accepted=self._completed.early_data_accepted and self._early_requests > 0,
@@ -273,7 +279,7 @@ class ClientConnection:
         server = self._quic.get_peer_address()
         if server != self._servers[-1]:
             self._servers.append(server)
-        close = internals.close_of(self._quic)
+        close = close_of(self._quic)
         if close is not None:
             self._fail(InteropError(self._how_it_ended(close)))
         self._wake()
@@ -327,9 +333,9 @@ class ClientConnection:
 
     def _note_keys(self) -> None:
         # To be asked when something was read: our own update flips the phase before the peer's does.
-        self._key_updated = self._key_updated or internals.key_phase(self._quic) == 1
+        self._key_updated = self._key_updated or key_phase(self._quic) == 1
 
-    def _how_it_ended(self, close: internals.QuicClose) -> str:
+    def _how_it_ended(self, close: QuicClose) -> str:
         if close.idle and self._completed is None:
             other = (
                 f"; {self._datagrams} datagrams came that are none of a handshake" if self._datagrams else ""
@@ -338,8 +344,8 @@ class ClientConnection:
         if close.idle:
             return f"{self._authority} fell silent"
         if close.by_peer:
-            return f"{self._authority} closed the connection with {close}"
-        return f"the connection to {self._authority} ended with {close}"
+            return f"{self._authority} closed the connection with {_error_of(close)}"
+        return f"the connection to {self._authority} ended with {_error_of(close)}"
 
     def _fail(self, error: InteropError) -> None:
         self._failure = self._failure or error
@@ -363,3 +369,9 @@ class ClientConnection:
             self._waiting = (reached, waiter)
             await asyncio.wait({waiter}, timeout=remaining)
             self._waiting = None
+
+
+def _error_of(close: QuicClose) -> str:
+    space = "application" if close.frame_type is None else "QUIC"
+    reason = f", {close.reason!r}" if close.reason else ""
+    return f"{space} error 0x{close.code:x}{reason}"

@@ -12,7 +12,7 @@ from typing import Protocol
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import QuicEvent
 
-from quic_interop import aioquic_internals as internals
+from pytest_moqt.client.aioquic_internals import is_closing
 from quic_interop.network import Address
 
 
@@ -87,7 +87,7 @@ class Driver:
         self._stopped = True
         self._set_timer(None)
         # Past the draining period in one step, so that aioquic writes the end of its log.
-        end = self._quic.get_timer() if internals.is_closing(self._quic) else None
+        end = self._quic.get_timer() if is_closing(self._quic) else None
         if end is not None:
             self._quic.handle_timer(now=end)
 

@@ -16,7 +16,7 @@ from aioquic.h3.events import HeadersReceived
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import QuicEvent, StopSendingReceived, StreamDataReceived, StreamReset
 
-from quic_interop import aioquic_internals as internals
+from pytest_moqt.client.aioquic_internals import unacknowledged
 from quic_interop.www import NotOffered, Www
 
 WINDOW = 262144
@@ -88,7 +88,7 @@ class Bodies:
     def feed(self) -> None:
         """Write what there is room for."""
         for stream_id, body in list(self._bodies.items()):
-            room = WINDOW - internals.unacknowledged(self._quic, stream_id)
+            room = WINDOW - unacknowledged(self._quic, stream_id)
             try:
                 done = body.feed(room)
             except OSError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import socket
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from aioquic.quic.connection import QuicConnection
 from pairs import CASES, HOST, QUICK, Site, meet
 
 import quic_interop
+from pytest_moqt.client.aioquic_internals import is_confirmed, key_phase, unacknowledged
 from quic_interop import aioquic_internals as internals
 from quic_interop.connection import ClientConnection
 from quic_interop.server import Running
@@ -53,30 +55,6 @@ def test_private_names_are_in_one_module() -> None:
     assert _private_names(adapter)
 
 
-def test_an_idle_timeout_is_told_from_a_close() -> None:
-    """`_close_event` and `_state` say at once that nobody closed the connection."""
-    quic = client(idle_timeout=1.0)
-    assert internals.close_of(quic) is None
-
-    quic.handle_timer(now=100.0)
-
-    close = internals.close_of(quic)
-    assert close is not None
-    assert (close.idle, close.by_peer) == (True, False)
-
-
-def test_our_own_close_is_not_the_peers() -> None:
-    """A local close has an event before it is sent, and the connection is closing once it is."""
-    quic = client()
-
-    quic.close(7, reason_phrase="enough")
-
-    assert internals.close_of(quic) == internals.QuicClose(7, None, "enough", by_peer=False, idle=False)
-    assert not internals.is_closing(quic)
-    quic.datagrams_to_send(now=0.0)
-    assert internals.is_closing(quic)
-
-
 def test_the_first_packet_of_a_datagram_is_read() -> None:
     """`aioquic._buffer` makes the buffer that `pull_quic_header` reads."""
     quic = client()
@@ -93,62 +71,58 @@ def test_before_the_handshake() -> None:
     """What is not known yet is a value, no exception."""
     quic = client()
 
-    assert internals.quic_version(quic) == 1
-    assert internals.quic_version(QuicConnection(configuration=QuicConfiguration())) == 0
     assert internals.cipher_suite(quic) == 0
     assert not internals.retried(quic)
-    assert not internals.handshake_confirmed(quic)
-    assert internals.key_phase(quic) == 0
+
+
+@contextmanager
+def connection_to(running: Running) -> Iterator[ClientConnection]:
+    """A client's connection to it, closed on leaving."""
+    configuration = QuicConfiguration(alpn_protocols=["hq-interop"], verify_mode=0)
+    address = (HOST, running.listener.port)
+    connection = ClientConnection(configuration, socket.AF_INET, address, "server", patience=QUICK)
+    with closing(connection):
+        yield connection
 
 
 async def test_what_a_connection_became(site: Site) -> None:
-    """Version, cipher suite, Retry, confirmation, key phase and unacknowledged bytes of a real connection."""
-    with closing(Running(site.server(CASES["retry"]))) as running:
-        connection = ClientConnection(
-            QuicConfiguration(alpn_protocols=["hq-interop"], verify_mode=0),
-            socket.AF_INET,
-            (HOST, running.listener.port),
-            "server",
-            patience=QUICK,
-        )
-        with closing(connection):
-            quic = connection._quic
-            await connection.handshake()
-            assert internals.cipher_suite(quic) == 0x1302
-            assert internals.retried(quic)
+    """Cipher suite, Retry, confirmation, key phase and unacknowledged bytes of a real connection."""
+    with (
+        closing(Running(site.server(CASES["retry"]))) as running,
+        connection_to(running) as connection,
+    ):
+        quic = connection._quic
+        await connection.handshake()
+        assert internals.cipher_suite(quic) == 0x1302
+        assert internals.retried(quic)
 
-            quic.send_stream_data(0, b"0123456789")
-            assert internals.unacknowledged(quic, 0) == 10
-            assert internals.unacknowledged(quic, 444) == 0
-            connection.update_keys()
-            await connection.keys_updated()
+        quic.send_stream_data(0, b"0123456789")
+        assert unacknowledged(quic, 0) == 10
+        assert unacknowledged(quic, 444) == 0
+        connection.update_keys()
+        await connection.keys_updated()
 
-            assert internals.handshake_confirmed(quic)
-            assert internals.key_phase(quic) == 1
-            assert internals.unacknowledged(quic, 0) == 0
+        assert is_confirmed(quic)
+        assert key_phase(quic) == 1
+        assert unacknowledged(quic, 0) == 0
 
 
 async def test_a_preferred_address_is_a_transport_parameter(site: Site) -> None:
     """The client gets address, connection id and reset token, and the server routes that id."""
-    with closing(Running(site.server(CASES["connectionmigration"]))) as running:
-        connection = ClientConnection(
-            QuicConfiguration(alpn_protocols=["hq-interop"], verify_mode=0),
-            socket.AF_INET,
-            (HOST, running.listener.port),
-            "server",
-            patience=QUICK,
-        )
-        with closing(connection):
-            await connection.handshake()
-            await connection.moved()
+    with (
+        closing(Running(site.server(CASES["connectionmigration"]))) as running,
+        connection_to(running) as connection,
+    ):
+        await connection.handshake()
+        await connection.moved()
 
-            assert connection.facts.servers == (
-                (HOST, running.listener.port),
-                (HOST, running.listener.preferred_port),
-            )
-            assert connection._quic._peer_cid.sequence_number == 1
-            assert connection._quic._peer_cid.cid in running.listener._connections
-            assert len(connection._quic._peer_cid.stateless_reset_token) == 16
+        assert connection.facts.servers == (
+            (HOST, running.listener.port),
+            (HOST, running.listener.preferred_port),
+        )
+        assert connection._quic._peer_cid.sequence_number == 1
+        assert connection._quic._peer_cid.cid in running.listener._connections
+        assert len(connection._quic._peer_cid.stateless_reset_token) == 16
 
 
 async def test_no_preferred_address_is_offered_elsewhere(site: Site) -> None:

@@ -20,7 +20,7 @@ from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from pairs import HOST, Site, content, meet
 from raw_client import raw_client
 
-from quic_interop import aioquic_internals as internals
+from pytest_moqt.client.aioquic_internals import close_of, unacknowledged
 from quic_interop.cases import CASES
 from quic_interop.client import run
 from quic_interop.errors import InteropError
@@ -147,7 +147,7 @@ async def test_no_more_of_a_file_is_read_than_a_window(running: Running, site: S
         await client.until(lambda: client.stream(0)[0])
         (served,) = set(running.listener._connections.values())
 
-        held = internals.unacknowledged(served._quic, 0)
+        held = unacknowledged(served._quic, 0)
 
     assert 0 < held <= WINDOW + 65536
 
@@ -327,8 +327,8 @@ async def test_a_fault_of_ours_ends_one_connection_alone(
         with monkeypatch.context() as patch:
             patch.setattr(running.listener.www, "find", broken)
             client.send(0, b"GET /file\r\n", end=True)
-            await client.until(lambda: internals.close_of(client.quic))
-        close = internals.close_of(client.quic)
+            await client.until(lambda: close_of(client.quic))
+        close = close_of(client.quic)
         other.send(0, b"GET /file\r\n", end=True)
         assert await other.answer(0) == (content("file", 5 * KB), None)
 
