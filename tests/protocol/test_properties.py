@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -54,6 +54,7 @@ from pytest_moqt.protocol.objects import (
 from pytest_moqt.protocol.parameter_layouts import PARAMETER_LAYOUTS, ParameterLayout, ParametersField
 from pytest_moqt.protocol.values import KeyValues
 from pytest_moqt.protocol.varint import QUIC_VARINT, VI64, VI64_17, IntegerCoding
+from tests.sweeps import dealt, swept
 
 DRAFT_ROWS = [pytest.param(draft, id=draft.name) for draft in DRAFTS.values()]
 CODINGS = [pytest.param(coding, id=coding.name) for coding in (QUIC_VARINT, VI64_17, VI64)]
@@ -171,8 +172,19 @@ def test_every_prefix_of_a_message_needs_more(draft: Draft, layout: Layout, data
         pull_frame(reader)
 
 
+class Place(NamedTuple):
+    """A parameter in a message of a draft."""
+
+    draft: Draft
+    layout: Layout
+    row: ParameterLayout
+
+    def __str__(self) -> str:
+        return f"{self.draft.number}-{self.layout.name}-{self.row.parameter}"
+
+
 PARAMETER_PLACES = [
-    pytest.param(draft, layout, row, id=f"{draft.number}-{layout.name}-{row.parameter}")
+    Place(draft, layout, row)
     for draft in DRAFTS.values()
     for layout in layouts_of(draft)
     for field in layout.fields
@@ -183,13 +195,19 @@ PARAMETER_PLACES = [
 "Each parameter in each message, in the oldest and in the newest draft that has both rows."
 
 
-@pytest.mark.parametrize(("draft", "layout", "row"), PARAMETER_PLACES)
+def _one_end_of_each() -> list[Place]:
+    ends: dict[tuple[int, int], list[Place]] = {}
+    for place in PARAMETER_PLACES:
+        ends.setdefault((id(place.layout), id(place.row)), []).append(place)
+    return [dealt(places, f"{places[0].layout.name}-{places[0].row.parameter}") for places in ends.values()]
+
+
+@pytest.mark.parametrize("place", swept(PARAMETER_PLACES, _one_end_of_each()))
 @settings(PROFILE, max_examples=6)
 @given(data=st.data())
-def test_parameter_survives_in_every_message_that_has_it(
-    draft: Draft, layout: Layout, row: ParameterLayout, data: st.DataObject
-) -> None:
+def test_parameter_survives_in_every_message_that_has_it(place: Place, data: st.DataObject) -> None:
     """Beside any others, alone or, where it may, several times."""
+    draft, layout, row = place
     message: Any = data.draw(messages(draft, layout))
     values = st.lists(
         parameter_values(draft, row.parameter, row.codec.kind),
@@ -247,7 +265,7 @@ def test_any_type_and_body_are_a_message_or_refused(
 
 
 @pytest.mark.parametrize(("draft", "layout"), ROWS, ids=ROW_IDS)
-@PROFILE
+@settings(PROFILE, max_examples=4)
 @given(data=st.data())
 def test_message_survives_json(draft: Draft, layout: Layout, data: st.DataObject) -> None:
     """What `decode` prints of a message is the message again."""
