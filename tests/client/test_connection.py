@@ -226,3 +226,18 @@ async def test_a_session_comes_about_over_a_link_that_loses() -> None:
                 await session.request(PublishNamespace((b"lossy",)), expect=RequestOk)
 
             assert session.connection.facts.confirmed
+
+
+async def test_the_last_word_of_a_relay_that_is_gone_is_read_before_its_closed_port() -> None:
+    """The system tells that nobody listens any more before the datagrams that came ahead of that."""
+    with EmbeddedRelay() as relay:
+        async with session_with(None, relay) as session:
+            # Our event loop stands still: its CONNECTION_CLOSE waits in our socket, ICMP's answer behind it.
+            relay.stop()
+            driver = session._transport._driver
+            assert driver._socket is not None
+            driver._socket.sendto(b"\x00")
+
+            closed = await asyncio.wait_for(session.wait_closed(), DEADLINE)
+
+    assert (closed.by_peer, closed.code) == (True, 0)
