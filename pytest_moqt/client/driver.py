@@ -63,6 +63,8 @@ class UdpDriver(asyncio.DatagramProtocol):
         self._lost = self._loop.create_future()
         self._sockets = 0
         self.datagrams_received = 0
+        self._heard = 0
+        "Datagrams and errors that the socket had for us."
         self.link: LossyLink | None = None
         "What loses datagrams between the socket and the connection, if anything does."
 
@@ -151,6 +153,7 @@ class UdpDriver(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002 - the socket is connected
         """Pass on one datagram."""
+        self._heard += 1
         if self._stopped or (self.link is not None and self.link.loses(sent=False)):
             return
         self.datagrams_received += 1
@@ -169,13 +172,21 @@ class UdpDriver(asyncio.DatagramProtocol):
         """Pass on an ICMP error or a failed send; asyncio has only OSError for it.
 
         Not at once: the system tells an error before the datagrams that came ahead of it, and the last word
-        of a relay that closes and is gone may be among these. They are read in the turn between.
+        of a relay that closes and is gone may be among these. A turn reads one of them, or one more error.
         """
+        self._heard += 1
         if isinstance(exc, OSError):
-            self._loop.call_soon(self._loop.call_soon, self._pass_on, exc)
+            self._pass_on_later(exc)
 
-    def _pass_on(self, exc: OSError) -> None:
-        if not self._stopped:
+    def _pass_on_later(self, exc: OSError) -> None:
+        self._loop.call_soon(self._loop.call_soon, self._pass_on, exc, self._heard)
+
+    def _pass_on(self, exc: OSError, heard: int) -> None:
+        if self._stopped:
+            return
+        if self._heard > heard:
+            self._pass_on_later(exc)
+        else:
             self._handler.path_failed(exc)
 
     def connection_lost(self, exc: Exception | None) -> None:
