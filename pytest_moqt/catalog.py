@@ -20,6 +20,9 @@ import os
 from functools import cache
 from typing import Any, NamedTuple
 
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "interop_tests")
+"Where the cases are that come with this."
+
 DEFAULT_SECONDS = 5.0
 "The limit of a case for which none is specified (TEST-CLIENT-INTERFACE.md, timeout handling)."
 

@@ -528,8 +528,7 @@ def _call_pytest(
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         # By name of the module: `-p` would first look through the metadata of all that is installed.
         os.environ["PYTEST_PLUGINS"] = "pytest_asyncio.plugin,pytest_moqt.plugin"
-        home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        tests = os.path.join(home, "interop_tests")
+        tests = catalog.FOLDER
         if not os.path.isdir(tests):
             reason = f"the interop_tests package is missing beside {os.path.dirname(__file__)}"
             stream.break_off(reason, _broken_off(reason))
@@ -555,7 +554,7 @@ def _call_pytest(
         junit = any(entry.startswith("--junit-xml") for entry in given)
         arguments = [
             *("-c", os.path.join(os.path.dirname(os.path.abspath(__file__)), "client.ini")),
-            *("--rootdir", home, "--confcutdir", tests),
+            *("--rootdir", os.path.dirname(tests), "--confcutdir", tests),
             *(f"-pno:{name}" for name in UNUSED_PLUGINS if not (junit and name == "junitxml")),
             # In memory: capturing descriptors too needs files, and there may be nowhere to write.
             *("--tap14", "--color=no", "-W", "ignore", "--capture=sys"),

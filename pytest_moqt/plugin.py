@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from pytest_moqt.reporter import Command, Reporter
     from pytest_moqt.target import RelayUnderTest, Target
 
-INTEROP_TESTS = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "interop_tests")
-"The folder of the cases that come with this."
 OURS = ("interop", "spec")
 "The marks of a test of a relay."
 JOURNAL = "MoQT journal"
@@ -493,7 +491,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out the folder of a suite that was not asked for: those cases are not even imported."""
     suite = collection_path.name
-    if suite not in catalog.SUITES or os.path.realpath(collection_path.parent) != INTEROP_TESTS:
+    if suite not in catalog.SUITES:
+        return None
+    if os.path.realpath(collection_path.parent) != os.path.realpath(catalog.FOLDER):
         return None
     return None if _asked_for(suite, collection_path, config) else True
 
@@ -509,7 +509,7 @@ def _asked_for(suite: str, folder: Path, config: pytest.Config) -> bool:
     words = profiles | {suite} | (set(catalog.LEVELS) if suite == catalog.CONFORMANCE else set())
     if words.intersection(re.findall(r"[\w-]+", expressions)):
         return True
-    module = f"{os.path.basename(INTEROP_TESTS)}.{suite}"
+    module = f"{os.path.basename(catalog.FOLDER)}.{suite}"
     for arg in config.args:
         path = arg.partition("::")[0]
         absolute = Path(os.path.abspath(os.path.join(config.invocation_params.dir, path)))
