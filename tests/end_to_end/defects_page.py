@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1] / "plugin"))
+    sys.path[:0] = [str(Path(__file__).parents[1] / "plugin"), str(Path(__file__).parents[2])]
 
 from cells import (
     ALL,
