@@ -13,6 +13,7 @@ from pytest_moqt import (
     ClientSession,
     KeyValues,
     Parameter,
+    Publish,
     PublishDone,
     PublishDoneStatus,
     PublishNamespace,
@@ -42,10 +43,10 @@ def payload(group: int, number: int, size: int = 32) -> bytes:
 
 @dataclass
 class Publication:
-    """A track as its publisher sees it: a SUBSCRIBE of the relay's that was accepted."""
+    """A track as its publisher sees it: a SUBSCRIBE of the relay's that was accepted, or its own PUBLISH."""
 
     session: ClientSession
-    request: Subscribe
+    request: Subscribe | Publish
     alias: int
 
     def group(
@@ -86,8 +87,9 @@ class Subscription:
     """A track as a subscriber sees it."""
 
     session: ClientSession
-    request: Subscribe
-    ok: SubscribeOk
+    request: Subscribe | Publish
+    ok: SubscribeOk | Publish
+    "What tells the alias and the properties: the answer, or the relay's PUBLISH itself."
     arrivals: Arrivals
 
     @property

@@ -352,18 +352,29 @@ class ClientSession:
         self._session.send(None if message is None else self._state(message), later)
 
     async def receive_later(self, message: m.Message, kind: type[MessageT]) -> MessageT:
-        """What the relay says later about a request: PublishDone, Namespace, NamespaceDone, ..."""
+        """What the relay says later about a request: PublishDone, Namespace, RequestUpdate, ...
+
+        An update has a request id of its own up to draft 16; it comes here under the request that it changes.
+        """
         request = self._state(message)
 
         def arrived() -> MessageT | None:
             for event in self._later:
-                if event.request is request and isinstance(event.message, kind):
+                about = event.request is request or getattr(event.request, "update_of", None) is request
+                if about and isinstance(event.message, kind):
                     self._later.remove(event)
                     return event.message
             return None
 
         name = layout_of_message(self.draft, kind).name
         return await self._wait(f"{name} about request {request.id}", arrived, initiative=True)
+
+    async def receive_update(self, message: m.Message) -> m.RequestUpdate:
+        """The relay's next update of a request of its own, or of a PUBLISH of ours, which is accepted."""
+        update = await self.receive_later(message, m.RequestUpdate)
+        if m.RequestUpdate in self._state(update).owed:
+            await self.reply(update, m.RequestOk())
+        return update
 
     # ---- objects -----------------------------------------------------------------------------------
 

@@ -87,6 +87,17 @@ class Draft(Record):
     "Who does not understand a track's property of 0x4000 to 0x7FFF refuses the track (18 on)."
     repeated_tokens_refused: bool
     "One authorization token may not be twice in a message (`authorization-token`, 15 on)."
+    namespaces_by_request: bool
+    """PUBLISH_NAMESPACE tells who sent SUBSCRIBE_NAMESPACE (14, 15); 16 and 17 say so in one section, and in
+    another that NAMESPACE does, as it alone does later."""
+    namespace_length_limited: bool
+    "A namespace alone may not be longer than a full track name either (`track-name`, 16 on)."
+    parameters_hold_namespaces: bool
+    "Track Namespaces are among the encodings of parameters (22 on); one parameter has it from 18 on."
+    publish_ok_forwards: bool
+    "PUBLISH_OK sets the forward state, to 1 where it has none (up to 19); later PUBLISH and updates do."
+    duplicates_refused: bool
+    "A second subscription of a session to a track is DUPLICATE_SUBSCRIPTION (`subscriptions`, 16 to 18)."
     repeated_subscriptions: bool
     "One session may subscribe to a track more than once (`subscriptions`, 19 on)."
     past_filters_refused: bool
@@ -151,6 +162,11 @@ _14 = Draft(
     reserved_namespaces=False,
     mandatory_properties=False,
     repeated_tokens_refused=False,
+    namespaces_by_request=True,
+    namespace_length_limited=False,
+    parameters_hold_namespaces=False,
+    publish_ok_forwards=True,
+    duplicates_refused=False,
     repeated_subscriptions=False,
     past_filters_refused=True,
     joining_by_filter=True,
@@ -185,6 +201,8 @@ _15 = _after(
 _16 = _after(
     _15,
     delta_types=True,
+    namespace_length_limited=True,
+    duplicates_refused=True,
     unknown_parameters_close=True,
     min_prefix_fields=0,
     empty_namespace_fields=False,
@@ -211,6 +229,7 @@ _18 = _after(
     subgroup_flags=0x6F,
     fetch_coding=FetchCoding.FLAGS_DELTA,
     joining_misuse_closes=False,
+    namespaces_by_request=False,
     padding=True,
     goaway_on_requests=True,
     reserved_namespaces=True,
@@ -219,6 +238,7 @@ _18 = _after(
 _19 = _after(
     _18,
     fin_ends_namespace_subscription=False,
+    duplicates_refused=False,
     repeated_subscriptions=True,
     tracks_redirect_to_namespace=True,
     request_update_limit=True,
@@ -226,6 +246,7 @@ _19 = _after(
 )
 _20 = _after(
     _19,
+    publish_ok_forwards=False,
     fetch_ranges=frozenset({0x8C, 0x10C, 0x20C}),
     fetch_end_included=True,
     unknown_stream_count=(1 << 64) - 1,
@@ -233,7 +254,7 @@ _20 = _after(
 )
 # 21 is 20 with its sections in another order.
 _21 = _after(_20)
-_22 = _after(_21)
+_22 = _after(_21, parameters_hold_namespaces=True)
 
 _ROWS = (_14, _15, _16, _17, _18, _19, _20, _21, _22)
 

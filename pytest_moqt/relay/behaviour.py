@@ -175,6 +175,10 @@ class Behaviour:
         """The namespace of which a SUBSCRIBE_NAMESPACE is told that it is no more; None: of none."""
         return namespace
 
+    def ends_interest(self, exchange: Exchange) -> bool:  # noqa: ARG002 - all
+        """Whether a SUBSCRIBE_NAMESPACE or SUBSCRIBE_TRACKS is forgotten that its client cancelled."""
+        return True
+
     def withdraws(self, exchange: Exchange) -> bool:  # noqa: ARG002 - all
         """Whether a namespace is forgotten whose publisher withdrew it, or is gone."""
         return True

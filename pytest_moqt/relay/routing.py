@@ -532,7 +532,7 @@ class Interest:
 
     def cancelled(self) -> None:
         """The client wants to hear no more."""
-        if self in self.router.interests:
+        if self in self.router.interests and self.router.behaviour.ends_interest(self.exchange):
             self.router.interests.remove(self)
 
 
