@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_moqt import (
     ClientSession,
+    Frame,
     KeyValues,
     Parameter,
     Publish,
@@ -24,9 +25,12 @@ from pytest_moqt import (
 )
 
 from .arrivals import Arrivals
-from .tracks import ALIAS, TRACK, Parameters, Publication, Subscription
+from .tracks import ALIAS, TRACK, Parameters, Publication, Subscription, payload
 from .waits import REACTION_SECONDS, within
 
+PAUSED: Parameters = {Parameter.FORWARD: 0}
+"A publisher begins without sending objects, until the relay wants them."
+OTHER_ALIAS = ALIAS + 1
 TRACKS_ONLY = 0
 "Subscribe Options of 16 and 17: tracks, not namespaces."
 
@@ -45,14 +49,18 @@ class Published(Publication):
         Raises:
             CaseFailure: It goes on not wanting any.
         """
+        await self.settle()
+        async with within(REACTION_SECONDS, "update of PUBLISH to FORWARD 1"):
+            while not self.forward:
+                await self.updated()
+
+    async def settle(self) -> None:
+        """Take the updates that the relay has sent until now."""
         await self.session.settle()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0):
                 while True:
                     await self.updated()
-        async with within(REACTION_SECONDS, "update of PUBLISH to FORWARD 1"):
-            while not self.forward:
-                await self.updated()
 
     async def updated(self) -> None:
         """Take the relay's next update."""
@@ -68,11 +76,11 @@ async def open_publish(
     track: bytes = TRACK,
     alias: int = ALIAS,
     properties: Mapping[int, Any] | None = None,
+    edit: Callable[[Frame], Frame] | None = None,
 ) -> Publish:
-    """Send PUBLISH, and wait for nothing."""
-    return await publisher.open(
-        Publish(namespace, track, alias, KeyValues(parameters or {}), KeyValues(properties or {}))
-    )
+    """Send PUBLISH, and wait for nothing; `edit` changes its frame before."""
+    request = Publish(namespace, track, alias, KeyValues(parameters or {}), KeyValues(properties or {}))
+    return await publisher.open(request, edit=edit)
 
 
 async def publish(
@@ -177,8 +185,23 @@ async def offered(
 
 
 async def accept(
-    subscriber: ClientSession, offer: Publish, *, arrivals: Arrivals | None = None
+    subscriber: ClientSession, offer: Publish, parameters: Parameters | None = None
 ) -> Subscription:
-    """Accept a track that the relay offers."""
-    await subscriber.reply(offer, RequestOk())
-    return Subscription(subscriber, offer, offer, arrivals or Arrivals(subscriber))
+    """Accept a track that the relay offers, with parameters of PUBLISH_OK."""
+    await subscriber.reply(offer, RequestOk(KeyValues(parameters or {})))
+    return Subscription(subscriber, offer, offer, Arrivals(subscriber))
+
+
+async def arrive(published: Published, subscription: Subscription, group: int = 0) -> None:
+    """Send a group once the relay wants it; it comes whole, with its bytes."""
+    sent = [(group, number) for number in range(4)]
+    await published.wanted()
+    published.group(group)
+
+    await subscription.objects(*sent)
+
+    came = [place for place in subscription.places if place[0] == group]
+    assert came == sent
+    assert {place: subscription.payloads[place] for place in came} == {
+        place: payload(*place) for place in sent
+    }

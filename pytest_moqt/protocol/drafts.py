@@ -96,6 +96,8 @@ class Draft(Record):
     "Track Namespaces are among the encodings of parameters (22 on); one parameter has it from 18 on."
     publish_ok_forwards: bool
     "PUBLISH_OK sets the forward state, to 1 where it has none (up to 19); later PUBLISH and updates do."
+    offers_carry_group_order: bool
+    "PUBLISH repeats the GROUP_ORDER of the SUBSCRIBE_TRACKS that it comes of (19 on)."
     duplicates_refused: bool
     "A second subscription of a session to a track is DUPLICATE_SUBSCRIPTION (`subscriptions`, 16 to 18)."
     repeated_subscriptions: bool
@@ -166,6 +168,7 @@ _14 = Draft(
     namespace_length_limited=False,
     parameters_hold_namespaces=False,
     publish_ok_forwards=True,
+    offers_carry_group_order=False,
     duplicates_refused=False,
     repeated_subscriptions=False,
     past_filters_refused=True,
@@ -238,6 +241,7 @@ _18 = _after(
 _19 = _after(
     _18,
     fin_ends_namespace_subscription=False,
+    offers_carry_group_order=True,
     duplicates_refused=False,
     repeated_subscriptions=True,
     tracks_redirect_to_namespace=True,

@@ -307,6 +307,17 @@ class Behaviour:
         """The PUBLISH that follows a SUBSCRIBE_TRACKS or its like; None: the track is not offered."""
         return publish
 
+    def drops_refused(self, exchange: Exchange) -> bool:  # noqa: ARG002 - all
+        """Whether a track is no more a client's that it was offered and refused."""
+        return True
+
+    def asks_for_objects(self, wanted: bool) -> bool:
+        """The forward state that a publisher is updated to, where it is news; `wanted`: by a subscriber."""
+        return wanted
+
+    def publisher_done(self, session: Session) -> None:
+        """Take note that a publisher has said PUBLISH_DONE."""
+
     def pass_on_properties(self, properties: Properties) -> Properties:
         """The properties of a track as subscribers see them."""
         return properties

@@ -302,6 +302,7 @@ class Upstream:
 
     def set_forward(self, forward: bool) -> None:
         """Tell the publisher whether objects are wanted, if that is news."""
+        forward = self.track.behaviour.asks_for_objects(forward)
         if forward == self.forward or not self.established or self.exchange is None or self._done:
             return
         self.forward = forward
@@ -371,6 +372,7 @@ class Upstream:
             if self.exchange is not None and not self.exchange.updates:
                 self._woken()
         elif isinstance(message, m.PublishDone):
+            self.track.behaviour.publisher_done(self.session)
             self._done = message
             self._drain()
         elif isinstance(message, m.RequestUpdate) and self.exchange is not None:
@@ -692,7 +694,7 @@ class Downstream:
             if self.exchange is not None:
                 # Asked for with SUBSCRIBE_TRACKS; the PUBLISH stands for it (22 sections 3.6.2, 6.4.2.1).
                 self._fill(self.exchange.request_id, self._parameters)
-        else:
+        elif self.exchange is not None and self.track.behaviour.drops_refused(self.exchange):
             self.track.remove_downstream(self)
 
     def received(self, message: m.Message) -> None:
