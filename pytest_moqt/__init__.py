@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_moqt.client.errors import ConnectError as ConnectError
     from pytest_moqt.client.failures import CaseFailure as CaseFailure
     from pytest_moqt.client.failures import NotConnected as NotConnected
+    from pytest_moqt.client.failures import RequestAbandoned as RequestAbandoned
     from pytest_moqt.client.failures import SessionEnded as SessionEnded
     from pytest_moqt.client.failures import SetupError as SetupError
     from pytest_moqt.client.opening import Opening as Opening
@@ -94,7 +95,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "client.connection": "Loss QuicFacts QuicOptions Ticket VERSION_1 VERSION_2",
     "client.errors": "ConnectError",
-    "client.failures": "CaseFailure NotConnected SessionEnded SetupError",
+    "client.failures": "CaseFailure NotConnected RequestAbandoned SessionEnded SetupError",
     "client.opening": "Opening",
     "client.raw": "RawStream",
     "client.session": "ClientSession SubgroupStream",

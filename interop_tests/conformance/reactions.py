@@ -87,6 +87,54 @@ def judge_close(
         relay.warn("wrong-code", f"the relay closed the session with {how}, where {names} is asked for")
 
 
+async def answers_or_ends(relay: RelayUnderTest, session: ClientSession) -> Close | None:
+    """Whichever comes first of a session: SETUP and the answer to a request, or its end by the relay.
+
+    Returns:
+        How it ended; None: the relay goes on with it.
+
+    Raises:
+        CaseFailure: Neither comes.
+    """
+    request = PublishNamespace(relay.namespace(f"{NAMESPACE}/{session.role}"))
+    try:
+        async with within(REACTION_SECONDS, f"answer to {session.role}, or the end of its session"):
+            await session.wait_open()
+            await session.request(request)
+    except SessionEnded:
+        if session.closed is None or not session.closed.by_peer:
+            raise
+        session.close_awaited = True
+        return session.closed
+    return None
+
+
+async def may_close(
+    relay: RelayUnderTest, session: ClientSession, code: SessionError, *, ends: str, goes_on: str
+) -> None:
+    """Let the relay end a session, with this code, or go on with it, and say which it did.
+
+    Args:
+        relay: The relay.
+        session: What it may end.
+        code: With what.
+        ends: What the relay does then, for the report: `the relay serves certain paths only`.
+        goes_on: What it does otherwise.
+
+    Raises:
+        CaseFailure: Neither; or the session was lost.
+    """
+    with contextlib.suppress(SessionEnded):
+        # So that the relay has what it may end the session for before it has the request.
+        await session.settle()
+    close = await answers_or_ends(relay, session)
+    # It may also come behind the answer.
+    session.close_awaited = True
+    if close is not None:
+        judge_close(relay, session, close, code)
+    relay.info(goes_on if close is None else ends)
+
+
 @contextlib.asynccontextmanager
 async def harmless(relay: RelayUnderTest) -> AsyncIterator[ClientSession]:
     """Whatever happens inside, the relay goes on: a session opened before works, and a new one comes about.

@@ -601,6 +601,8 @@ class WatchedTransport:
     def __init__(self, transport: StreamTransport, journal: Journal) -> None:
         self._transport = transport
         self._journal = journal
+        self.held: list[tuple[int, bytes, bool]] | None = None
+        "Takes what is sent on streams, for somebody to send it on (`ClientSession.byte_by_byte`)."
 
     @property
     def max_datagram_size(self) -> int:
@@ -615,7 +617,10 @@ class WatchedTransport:
 
     def send(self, stream_id: int, data: bytes, *, fin: bool = False) -> None:
         """See StreamTransport."""
-        self._transport.send(stream_id, data, fin=fin)
+        if self.held is None:
+            self._transport.send(stream_id, data, fin=fin)
+        else:
+            self.held.append((stream_id, data, fin))
         self._journal.wrote(stream_id, data, fin)
 
     def reset(self, stream_id: int, code: int) -> None:

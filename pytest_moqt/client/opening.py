@@ -17,6 +17,11 @@ class Opening(Record):
     "What is changed of SETUP's frame before it is sent."
     send: bool = True
     "Whether SETUP is sent at all; if not, the case does it or something else (`ClientSession.begin`)."
+    names: tuple[str, ...] | None = None
+    """Offered in place of the draft's name, as ALPN or in WT-Available-Protocols (none: without that header).
+    Whatever the relay chooses of them, the session speaks the draft; what that means is the case's to say."""
+    path: str | None = None
+    "Of the request for a WebTransport session, in place of the URL's."
     wait: bool = True
     "Whether the session counts as made only when the relay's SETUP has come; if not, it may never come."
 

@@ -12,9 +12,11 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pytest_moqt.client.dial import Asked, dial
@@ -448,11 +450,44 @@ class ClientSession:
         """Send a datagram of whatever bytes."""
         self._watched.send_datagram(data)
 
+    def stop_control(self, code: int = 0) -> None:
+        """Ask the relay to abandon its control stream; the reset that follows ends nothing here."""
+        self._session.stop_control(code)
+
+    @contextlib.asynccontextmanager
+    async def byte_by_byte(self, pause: float) -> AsyncIterator[None]:
+        """Send what is said inside this when it is left, each byte in a packet of its own.
+
+        Args:
+            pause: Seconds between two of them.
+        """
+        held: list[tuple[int, bytes, bool]] = []
+        self._watched.held = held
+        try:
+            yield
+        finally:
+            self._watched.held = None
+        for stream_id, data, fin in held:
+            for place in range(len(data)):
+                last = place + 1 == len(data)
+                self._transport.send(stream_id, data[place : place + 1], fin=fin and last)
+                self._transport.driver.flush()
+                await asyncio.sleep(pause)
+
     def stop_stream(self, stream_id: int, code: int = 0) -> None:
         """Ask the relay to abandon a data stream of its own; what still comes of it is dropped."""
         self._session.refuse_stream(stream_id, code)
 
     # ---- the end -----------------------------------------------------------------------------------
+
+    async def wait_open(self) -> m.Setup:
+        """The relay's SETUP, in a session that was made without waiting for it (`Opening.wait`).
+
+        Raises:
+            SessionEnded: The relay ends the session instead.
+        """
+        name = layout_of_message(self.draft, m.Setup, sender=Sender.SERVER).name
+        return await self._wait(name, lambda: self.peer_setup)
 
     async def wait_closed(self) -> Close:
         """How the relay ends the session."""
@@ -878,9 +913,12 @@ async def connect(
         SetupError: SETUP did not come, or cannot be accepted.
     """
     began = time.monotonic()
+    if opening.path is not None:
+        endpoint = dataclasses.replace(endpoint, path=opening.path)
     rows = [draft(number) for number in offer]
     unnamed = [row for row in rows if row.wt_protocol is None]
-    if endpoint.transport != "webtransport" or not unnamed or unnamed == rows:
+    alone = endpoint.transport != "webtransport" or not unnamed or unnamed == rows
+    if alone or opening.names is not None:
         return await _connect(endpoint, rows, tls, role, timeout, began, quic, watch, opening)
     named = [row for row in rows if row.wt_protocol is not None]
     try:
@@ -911,6 +949,9 @@ async def _connect(
 ) -> ClientSession:
     """One connection, offering these drafts at once (see `connect`)."""
     protocols = [row.wt_protocol for row in rows if row.wt_protocol is not None]
+    alpn = [row.alpn for row in rows]
+    if opening.names is not None:
+        protocols = alpn = list(opening.names)
     early: list[TransportEvent] = []
     sink: list[Callable[[TransportEvent], None]] = [early.append]
     begun: list[ClientSession] = []
@@ -927,7 +968,7 @@ async def _connect(
         asked = Asked(quic, watch, first)
     transport = await dial(
         endpoint,
-        alpn=[row.alpn for row in rows],
+        alpn=alpn,
         protocols=protocols if endpoint.transport == "webtransport" else [],
         tls=tls,
         timeout=max(0.05, timeout - (time.monotonic() - began)),
@@ -935,7 +976,7 @@ async def _connect(
         asked=asked,
     )
     try:
-        row = _negotiated(transport, rows, protocols, began)
+        row = rows[0] if opening.names is not None else _negotiated(transport, rows, protocols, began)
         if begun:
             session = begun[0]
         else:

@@ -76,6 +76,10 @@ class Draft(Record):
     "PUBLISH_DONE's Stream Count when the publisher cannot tell (`message-publish-done`)."
     padding: bool
     "Padding streams and datagrams exist (`padding`, 18 on)."
+    other_bidi_streams_close: bool
+    "A bidirectional stream that begins with no request ends the session (16 on); before, any second one may."
+    authority_is_implementation: bool
+    "Setup parameter 0x05 is said to be MOQT_IMPLEMENTATION as well as AUTHORITY (14, `setup-params`)."
     goaway_on_requests: bool
     "GOAWAY may come on a request stream (18 on)."
     fin_ends_namespace_subscription: bool
@@ -159,6 +163,8 @@ _14 = Draft(
     fetch_end_included=False,
     unknown_stream_count=(1 << 62) - 1,
     padding=False,
+    other_bidi_streams_close=False,
+    authority_is_implementation=True,
     goaway_on_requests=False,
     fin_ends_namespace_subscription=False,
     reserved_namespaces=False,
@@ -192,6 +198,7 @@ def _after(row: Draft, **changes: Any) -> Draft:
 _15 = _after(
     _14,
     version_code=None,
+    authority_is_implementation=False,
     subgroup_flags=0x2F,
     datagram_flags=0x2F,
     # The table of 15 prints "Object ID present" for 0x2C and 0x2D, against its bits and against 16.
@@ -206,6 +213,7 @@ _16 = _after(
     delta_types=True,
     namespace_length_limited=True,
     duplicates_refused=True,
+    other_bidi_streams_close=True,
     unknown_parameters_close=True,
     min_prefix_fields=0,
     empty_namespace_fields=False,

@@ -393,6 +393,18 @@ class Session:
             self._refused.add(stream_id)
             self._transport.stop(stream_id, code)
 
+    def stop_control(self, code: int = 0) -> None:
+        """Ask the peer to abandon its control stream, which it does by QUIC's rules, at once, whoever it is.
+
+        Raises:
+            LocalProtocolError: It has not opened it yet.
+        """
+        stream_id = self._streams.peer_control_stream
+        if stream_id is None:
+            raise LocalProtocolError("the peer has no control stream yet")
+        self._refused.add(stream_id)
+        self._transport.stop(stream_id, code)
+
     def send_datagram(self, datagram: ObjectDatagram) -> None:
         """Send one object in a datagram."""
         self._transport.send_datagram(encode_datagram(datagram, self.draft))
@@ -589,7 +601,7 @@ class Session:
         if self._peer is Sender.SERVER:
             if SetupOption.PATH in setup.options:
                 raise InvalidPath("a server sent the setup option PATH")
-            if SetupOption.AUTHORITY in setup.options:
+            if SetupOption.AUTHORITY in setup.options and not self.draft.authority_is_implementation:
                 raise InvalidAuthority("a server sent the setup option AUTHORITY")
         if self.draft.version_code is not None and self.draft.version_code not in setup.versions:
             offered = ", ".join(f"{version:#x}" for version in setup.versions)
@@ -797,10 +809,10 @@ class Session:
         return None
 
     def _receive_reset(self, stream_id: int, code: int | None, how: str) -> None:
-        if self._streams.is_control(stream_id):
-            raise ProtocolViolation(f"the control stream was {how} with code {code}")
         if stream_id in self._refused:
             return
+        if self._streams.is_control(stream_id):
+            raise ProtocolViolation(f"the control stream was {how} with code {code}")
         self._undecided.pop(stream_id, None)
         decoder = self._data.pop(stream_id, None)
         if decoder is not None or (is_unidirectional(stream_id) and how == "reset"):

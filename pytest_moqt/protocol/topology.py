@@ -43,6 +43,10 @@ class StreamUse(Protocol):
     def control_stream(self) -> int | None:
         """The control stream that we write on; None before `start`."""
 
+    @property
+    def peer_control_stream(self) -> int | None:
+        """The control stream that the peer writes on; None before it is there."""
+
     def start(self, setup: Frame) -> None:
         """Open our control stream with SETUP."""
 
@@ -152,6 +156,11 @@ class SingleControlStream:
         """The one both ends write on."""
         return self._control
 
+    @property
+    def peer_control_stream(self) -> int | None:
+        """The one both ends write on."""
+        return self._control
+
     def is_control(self, stream_id: int) -> bool:
         """The one both ends write on."""
         return stream_id == self._control
@@ -232,6 +241,11 @@ class RequestStreams:
     def control_stream(self) -> int | None:
         """The one that we write on."""
         return self._ours
+
+    @property
+    def peer_control_stream(self) -> int | None:
+        """The one that the peer has opened."""
+        return self._peers
 
     def is_control(self, stream_id: int) -> bool:
         """Ours or the peer's."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.objects import FetchObject, FetchRangeEnd, StreamObject, SubgroupHeader
     from pytest_moqt.protocol.parameters import Properties
     from pytest_moqt.protocol.registries import SessionError, StreamError
-    from pytest_moqt.protocol.transport import TransportClosed
+    from pytest_moqt.protocol.transport import TransportClosed, TransportEvent
     from pytest_moqt.protocol.values import GroupOrder, Location, TrackNamespace
     from pytest_moqt.relay.certificates import Identity
     from pytest_moqt.relay.connection import Answer
@@ -99,6 +99,14 @@ class Behaviour:
 
     def introduced(self, session: Session, setup: Setup) -> None:
         """Take note of a client's SETUP, before anything of it is judged."""
+
+    def take_setup(self, session: Session, setup: Setup) -> Setup:  # noqa: ARG002 - of any session
+        """A client's SETUP as the relay understands it, before anything is checked."""
+        return setup
+
+    def heard(self, session: Session, event: TransportEvent) -> TransportEvent | None:  # noqa: ARG002
+        """What is taken of an event of a session's transport; None: nothing."""
+        return event
 
     def established(self, session: Session) -> None:
         """Take note that both SETUPs were exchanged."""

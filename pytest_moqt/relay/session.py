@@ -212,8 +212,10 @@ class Session:
 
     def handle(self, event: TransportEvent) -> None:
         """Take one event; what the client may not do closes the session."""
-        if self.closed:
+        heard = None if self.closed else self._behaviour.heard(self, event)
+        if heard is None or self.closed:
             return
+        event = heard
         while True:
             try:
                 self._handle(event)
@@ -629,6 +631,7 @@ class Session:
 
     def _take_setup(self, setup: m.Setup) -> None:
         self._behaviour.introduced(self, setup)
+        setup = self._behaviour.take_setup(self, setup)
         if self.closed:
             return
         check_setup(setup, self.draft, webtransport=self.transport.name == "webtransport")

@@ -372,7 +372,24 @@ def test_server_names_neither_path_nor_authority(
     """PATH and AUTHORITY are the client's to send (`path`, `authority`)."""
     pair = Pair(draft, server={"options": {option: b"/"}})
 
-    assert_closed(pair, pair.client, code, f"a server sent the setup option {option.name}")
+    if option is SetupOption.AUTHORITY and draft.authority_is_implementation:
+        # "The MOQT_IMPLEMENTATION parameter (Parameter Type 0x05)": draft 14, section 9.3.2.6.
+        assert pair.client.closed is None
+    else:
+        assert_closed(pair, pair.client, code, f"a server sent the setup option {option.name}")
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_a_control_stream_that_we_stopped_may_be_reset(draft: Draft) -> None:
+    """QUIC answers STOP_SENDING with RESET_STREAM (RFC 9000 section 3.5); that is no fault of the peer's."""
+    pair = Pair(draft)
+    stream_id = 3 if draft.topology is Topology.REQUEST_STREAMS else 0
+
+    pair.client.stop_control()
+    events = pair.client.handle_event(StreamReset(stream_id, 0, 0))
+
+    assert events == []
+    assert pair.client.closed is None
 
 
 @pytest.mark.parametrize("draft", ALL)

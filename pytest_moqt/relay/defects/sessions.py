@@ -48,7 +48,13 @@ class _TlsWrongName(Behaviour):
         return self_signed(host="relay.invalid", addresses=("192.0.2.1",))
 
 
-@on_connection("alpn-none", "It takes no application protocol that a client could offer.", ALL, "alpn")
+@on_connection(
+    "alpn-none",
+    "It takes no application protocol that a client could offer.",
+    ALL,
+    "alpn",
+    suite={"setup-alpn-selected": "alpn"},
+)
 class _AlpnNone(Behaviour):
     def alpn(self, protocols: list[str]) -> list[str]:  # noqa: ARG002 - replaced
         return ["moqt-none"]
@@ -172,7 +178,13 @@ class _SetupTwice(Behaviour):
         session.send_control(session.setup())
 
 
-@on_setup("setup-server-sends-path", "Its SETUP has PATH, which only a client's may have.", ALL, "setup")
+@on_setup(
+    "setup-server-sends-path",
+    "Its SETUP has PATH, which only a client's may have.",
+    ALL,
+    "setup",
+    suite={"setup-server-options-legal": "setup"},
+)
 class _SetupServerSendsPath(Behaviour):
     def send_setup(self, session: Session) -> None:
         setup = session.setup()

@@ -1,0 +1,125 @@
+"""Request ids: even for a client, each used once, and no more of them than the relay allows."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_moqt import (
+    ClientSession,
+    MaxRequestId,
+    Opening,
+    PublishNamespace,
+    RelayUnderTest,
+    SessionEnded,
+    SessionError,
+    SetupOption,
+    Topology,
+)
+
+from .reactions import attack, closes, harmless, judge_close
+from .tracks import NAMESPACE
+from .waits import REACTION_SECONDS, within
+
+GRANTED = 20
+"MAX_REQUEST_ID of sessions that then take it back."
+LAST_ID = (1 << 62) - 2
+"The largest id that a client can write up to draft 16."
+
+
+async def ask(relay: RelayUnderTest, session: ClientSession, name: str, number: int) -> PublishNamespace:
+    """Publish a namespace under a request id."""
+    return await session.open(PublishNamespace(relay.namespace(f"{NAMESPACE}/{name}")), number=number)
+
+
+async def answered(session: ClientSession, *requests: PublishNamespace) -> None:
+    """Have requests answered, either way.
+
+    Raises:
+        CaseFailure: One is not.
+    """
+    for request in requests:
+        async with within(REACTION_SECONDS, f"answer to request {request.request_id}"):
+            await session.answer(request)
+
+
+@pytest.mark.interop("request-id-wrong-parity", timeout=5.0, profile="session")
+@pytest.mark.spec("request-id")
+async def test_request_id_wrong_parity(relay: RelayUnderTest) -> None:
+    """A request of a client with an odd id ends the session with INVALID_REQUEST_ID."""
+    async with attack(relay) as attacker:
+        await ask(relay, attacker, "odd", 1)
+
+        await closes(relay, attacker, SessionError.INVALID_REQUEST_ID)
+
+
+@pytest.mark.interop("request-id-duplicate", timeout=5.0, profile="session")
+@pytest.mark.spec("request-id")
+async def test_request_id_duplicate(relay: RelayUnderTest) -> None:
+    """A second request under one id ends the session with INVALID_REQUEST_ID."""
+    async with attack(relay) as attacker:
+        await answered(attacker, await ask(relay, attacker, "first", 0))
+
+        await ask(relay, attacker, "second", 0)
+
+        await closes(relay, attacker, SessionError.INVALID_REQUEST_ID)
+
+
+@pytest.mark.interop("request-id-skipped", timeout=5.0, profile="session")
+@pytest.mark.spec("request-id")
+async def test_request_id_skipped(relay: RelayUnderTest) -> None:
+    """A request whose id is not the next ends the session up to draft 16; later ids may have gaps."""
+    async with attack(relay) as attacker:
+        await answered(attacker, await ask(relay, attacker, "first", 0))
+
+        later = await ask(relay, attacker, "later", 6)
+
+        if relay.draft.topology is Topology.SINGLE_CONTROL_STREAM:
+            await closes(relay, attacker, SessionError.INVALID_REQUEST_ID)
+            return
+        # "Each endpoint increments its Request ID by 2" binds the sender; who receives it is told to look at
+        # parity and duplicates only.
+        try:
+            await answered(attacker, later)
+        except SessionEnded:
+            judge_close(relay, attacker, await attacker.wait_closed(), SessionError.INVALID_REQUEST_ID)
+            relay.warn("gap-refused", "the relay ended a session whose request ids have a gap")
+
+
+@pytest.mark.interop("request-id-out-of-order", timeout=5.0, profile="session", since=17)
+@pytest.mark.spec("request-id")
+async def test_request_id_out_of_order(relay: RelayUnderTest) -> None:
+    """Requests on streams of their own may come in any order of their ids."""
+    async with relay.connect() as session:
+        await answered(session, await ask(relay, session, "second", 2))
+
+        await answered(session, await ask(relay, session, "first", 0))
+
+
+@pytest.mark.interop("request-id-exceeds-max", timeout=5.0, profile="session", until=16)
+@pytest.mark.spec("message-max-request-id", "request-id")
+async def test_request_id_exceeds_max(relay: RelayUnderTest) -> None:
+    """A request whose id the relay has not granted ends the session."""
+    async with attack(relay) as attacker:
+        assert attacker.peer_setup is not None
+        if attacker.peer_setup.options.get(SetupOption.MAX_REQUEST_ID, 0) > LAST_ID:
+            relay.not_offered("no-limit", "the relay grants every request id that there is")
+        namespace = relay.namespace(NAMESPACE)
+
+        # Not one by one up to the limit: a relay raises it as requests come, and then none is beyond it.
+        await attacker.send_raw(attacker.frame(PublishNamespace(namespace, request_id=LAST_ID)))
+
+        # It is not the next id either; drafts 15 and 16 name the second code for both.
+        await closes(relay, attacker, SessionError.TOO_MANY_REQUESTS, SessionError.INVALID_REQUEST_ID)
+
+
+@pytest.mark.interop("max-request-id-not-increasing", timeout=8.0, profile="session", until=16)
+@pytest.mark.spec("message-max-request-id")
+async def test_max_request_id_not_increasing(relay: RelayUnderTest) -> None:
+    """MAX_REQUEST_ID that grants no more than before ends the session with PROTOCOL_VIOLATION."""
+    opening = Opening(options=((SetupOption.MAX_REQUEST_ID, GRANTED),))
+    async with harmless(relay):
+        for role, maximum in (("equal", GRANTED), ("smaller", GRANTED - 2)):
+            async with relay.connect(role, opening=opening) as attacker:
+                await attacker.send_raw(attacker.frame(MaxRequestId(maximum)))
+
+                await closes(relay, attacker, SessionError.PROTOCOL_VIOLATION)
