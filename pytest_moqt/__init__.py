@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.registries import SessionError as SessionError
     from pytest_moqt.protocol.registries import StreamError as StreamError
     from pytest_moqt.protocol.spans import drafts as drafts
+    from pytest_moqt.protocol.transport import Ending as Ending
     from pytest_moqt.protocol.values import Filter as Filter
     from pytest_moqt.protocol.values import FilterType as FilterType
     from pytest_moqt.protocol.values import GroupOrder as GroupOrder
@@ -114,6 +115,7 @@ _HOMES = {
     "protocol.objects": "FetchHeader FetchObject FetchRangeEnd ObjectDatagram StreamObject SubgroupHeader",
     "protocol.parameters": "Parameter Property SetupOption",
     "protocol.registries": "PublishDoneStatus RequestErrorCode SessionError StreamError",
+    "protocol.transport": "Ending",
     "protocol.values": """
         Filter FilterType GroupOrder KeyValues Location RangeFilter Redirect Token TrackNamespace
     """,

@@ -232,6 +232,7 @@ class RelayUnderTest:
         quic: QuicOptions | None = None,
         retry_port: bool = False,
         opening: Opening = USUAL,
+        transport: str = "",
     ) -> AsyncIterator[ClientSession]:
         """A session with the relay, closed on leaving.
 
@@ -241,6 +242,7 @@ class RelayUnderTest:
                 in the report.
             retry_port: Dial the port that is known to send Retry, where one was named.
             opening: How the session begins, where that is what the case is about.
+            transport: `quic` or `webtransport`, where it is not to be that of the run.
 
         Raises:
             ConnectError: No connection came about.
@@ -250,7 +252,7 @@ class RelayUnderTest:
         """
         __tracebackhide__ = True
         self.skip_unless_it_exists()
-        session = await self._dial(role, quic, retry_port=retry_port, opening=opening)
+        session = await self._dial(role, quic, retry_port=retry_port, opening=opening, transport=transport)
         try:
             # Again, now that the draft is known.
             self.skip_unless_it_exists()
@@ -381,6 +383,7 @@ class RelayUnderTest:
         *,
         retry_port: bool = False,
         opening: Opening = USUAL,
+        transport: str = "",
     ) -> ClientSession:
         name = role
         number = 1
@@ -391,6 +394,8 @@ class RelayUnderTest:
         left = self._limit.remaining
         timeout = CONNECT_SECONDS if left is None else min(CONNECT_SECONDS, max(0.05, left - CONNECT_MARGIN))
         endpoint = (self._target.retry_endpoint if retry_port else None) or self._target.endpoint
+        if transport not in ("", endpoint.transport):
+            endpoint = parse_relay_url(endpoint.url, cast("TransportChoice", transport))
         beneath: dict[str, Any] = {}
         if quic is not None and quic.loss is not None and left is not None:
             timeout = min(LOSSY_SECONDS, max(timeout, left - CONNECT_MARGIN))
@@ -412,6 +417,9 @@ class RelayUnderTest:
             )
         except (ConnectError, CaseFailure) as error:
             self.records[name] = _known(error)
+            if opening.names is not None or opening.path is not None:
+                # A case that asks for this may want to be refused; then there is no session to tell of.
+                del self.records[name]
             if isinstance(error, CaseFailure) and error.journal is not None:
                 self._journals[name] = error.journal
             if isinstance(error, ConnectError) and quic is not None:

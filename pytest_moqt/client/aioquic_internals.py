@@ -93,6 +93,11 @@ def largest_datagram(quic: QuicConnection) -> int:
     return max(0, min(fits, accepted - 3))
 
 
+def datagram_limit(quic: QuicConnection) -> int:
+    """The longest DATAGRAM frame in bytes that the peer takes; 0 is none."""
+    return quic._remote_max_datagram_frame_size or 0
+
+
 def stream_credit(quic: QuicConnection, *, unidirectional: bool) -> int:
     """How many more streams the peer lets us open now; aioquic holds back others without a word."""
     limit = quic._remote_max_streams_uni if unidirectional else quic._remote_max_streams_bidi

@@ -79,6 +79,8 @@ class QuicOptions:
     "Bytes that the relay may have sent at first, on all streams together."
     max_stream_data: int | None = None
     "The same for each stream."
+    peer_streams: int | None = None
+    "Streams of each kind that the relay may have open at a time."
     keep_tickets: bool = False
     "Whether the relay may give session tickets."
     ticket: Ticket | None = None
@@ -121,6 +123,8 @@ class QuicFacts:
     "Whether the relay lets a client change its address on purpose."
     spare_connection_ids: int = 0
     "That the relay gave and that are not in use."
+    max_datagram_frame: int = 0
+    "Bytes of the DATAGRAM frames that the relay takes; 0: it takes none (RFC 9221 section 3)."
     limits_raised: int = 0
     "MAX_DATA and MAX_STREAM_DATA frames of ours."
     dropped: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -210,6 +214,8 @@ class Connection:
             configuration=configuration,
             session_ticket_handler=self._keep if options.keep_tickets else None,
         )
+        if options.peer_streams is not None:
+            internals.allow_peer_streams(self.quic, options.peer_streams)
 
     def _prepare(self, configuration: QuicConfiguration) -> None:
         options = self.options
@@ -264,6 +270,7 @@ class Connection:
             path_responses=tally.sent["path_response"],
             active_migration=tally.active_migration,
             spare_connection_ids=internals.spare_connection_ids(quic),
+            max_datagram_frame=internals.datagram_limit(quic),
             limits_raised=tally.sent["max_data"] + tally.sent["max_stream_data"],
             dropped=dict(tally.dropped),
             handshake_ms=elapsed if isinstance(elapsed, float) else None,

@@ -26,6 +26,7 @@ from pytest_moqt.client.driver import UdpDriver
 from pytest_moqt.client.errors import printable
 from pytest_moqt.protocol.transport import (
     DatagramData,
+    Ending,
     StopSending,
     StreamData,
     StreamReset,
@@ -190,6 +191,24 @@ class ClientTransport(StreamTransport):
         if self.closed is None:
             self._close_session(code, reason)
             self._end_soon(TransportClosed(code, reason, by_peer=False, layer="session"))
+
+    def leave(self, ending: Ending) -> None:
+        """End the session in one of the ways that the transport has.
+
+        Raises:
+            ValueError: It has not.
+        """
+        if ending is not Ending.CONNECTION:
+            raise ValueError(f"no session over raw QUIC ends by {ending}")
+        self.close()
+
+    async def wait_connect_ended(self, timeout: float) -> bool:  # noqa: ARG002 - there is none here
+        """Whether the relay ends its half of the CONNECT stream within `timeout` seconds.
+
+        Raises:
+            ValueError: There is no such stream.
+        """
+        raise ValueError("no CONNECT stream over raw QUIC")
 
     async def ping(self, timeout: float) -> bool:
         """Whether the peer acknowledges within `timeout` seconds that it received all sent so far."""

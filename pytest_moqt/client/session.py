@@ -59,7 +59,13 @@ from pytest_moqt.protocol.objects import ObjectDatagram, StreamObject, SubgroupH
 from pytest_moqt.protocol.parameters import Options, Parameters, SetupOption
 from pytest_moqt.protocol.registries import REQUEST_ERRORS, StreamError
 from pytest_moqt.protocol.session import Edit, Session
-from pytest_moqt.protocol.transport import StopSending, StreamReset, StreamTransport, TransportEvent
+from pytest_moqt.protocol.transport import (
+    Ending,
+    StopSending,
+    StreamReset,
+    StreamTransport,
+    TransportEvent,
+)
 from pytest_moqt.protocol.values import KeyValues
 
 if TYPE_CHECKING:
@@ -495,6 +501,24 @@ class ClientSession:
         while self.closed is None:
             await self._wait("the relay to close the session", lambda: self.closed)
         return self.closed
+
+    async def leave(self, ending: Ending) -> None:
+        """End the session in one of the ways that WebTransport has; the QUIC connection may stay open.
+
+        Raises:
+            ValueError: The transport has no such way.
+        """
+        self.close_awaited = True
+        self._transport.leave(ending)
+        await self._transport.wait_closed()
+
+    async def connect_stream_ended(self, seconds: float) -> bool:
+        """Whether the relay ends its half of the CONNECT stream in time, of a session over WebTransport.
+
+        Raises:
+            ValueError: It is not over WebTransport.
+        """
+        return await self._transport.wait_connect_ended(seconds)
 
     @property
     def left(self) -> bool:

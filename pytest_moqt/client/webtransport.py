@@ -30,6 +30,7 @@ from pytest_moqt.client.url import Endpoint
 from pytest_moqt.protocol.errors import NeedMoreData
 from pytest_moqt.protocol.transport import (
     DatagramData,
+    Ending,
     StreamData,
     TransportClosed,
     TransportEvent,
@@ -94,6 +95,8 @@ class WebTransport(ClientTransport):
         self._session_id = 0  # the first bidirectional stream of ours
         self._connect_sent = False
         self._connect_ended = False
+        self._connect_ended_by_peer = asyncio.Event()
+        "The relay has ended its half of the CONNECT stream."
         self._grace: asyncio.TimerHandle | None = None
         self._capsules = CapsuleReader()
         self._streams = Demultiplexer()
@@ -108,10 +111,40 @@ class WebTransport(ClientTransport):
         self._headers.add(stream_id)
         return stream_id
 
+    def leave(self, ending: Ending) -> None:
+        """End the session in one way and no other; the connection may stay.
+
+        Raises:
+            ValueError: In that way only a relay ends it.
+        """
+        if ending is Ending.RESET:
+            raise ValueError(f"no session of ours ends by {ending}")
+        if self.closed is not None:
+            return
+        if ending is Ending.CAPSULE:
+            self.close()
+            return
+        self._driver.flush_all()
+        if ending is Ending.FIN:
+            self._end_connect_stream()
+        else:
+            self._connect_ended = True
+            self._close_connection()
+        self._end_soon(TransportClosed(0, "", by_peer=False, layer="session", ending=ending))
+
     def abort(self) -> None:
         """Do what `finish` does, but leave closing the socket to the event loop's next turn."""
         self._cancel_grace()
         super().abort()
+
+    async def wait_connect_ended(self, timeout: float) -> bool:
+        """Whether the relay ends its half of the CONNECT stream within `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._connect_ended_by_peer.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def awaited(self) -> str:
         """What is missing for the session to be established, for a sentence."""
@@ -313,24 +346,26 @@ class WebTransport(ClientTransport):
     # the end
 
     def _connect_data(self, data: bytes, *, ended: bool) -> None:
+        if ended:
+            self._connect_ended_by_peer.set()
         if self.refusal is not None or self.closed is not None:
             return
         try:
             for capsule in self._capsules.feed(data):
                 if capsule.type == CapsuleType.CLOSE_WEBTRANSPORT_SESSION:
                     code, reason = decode_close(capsule.value)
-                    self._session_ended(code, reason)
+                    self._session_ended(code, reason, Ending.CAPSULE)
                     return
             if ended:
                 self._capsules.end()
-                self._session_ended(0, "")
+                self._session_ended(0, "", Ending.FIN)
         except CapsuleError as error:
             self._application_close(ErrorCode.H3_MESSAGE_ERROR, str(error))
 
-    def _session_ended(self, code: int, reason: str) -> None:
+    def _session_ended(self, code: int, reason: str, ending: Ending) -> None:
         self._end_connect_stream()
         if self.established:
-            self._end(TransportClosed(code, reason, by_peer=True, layer="session"))
+            self._end(TransportClosed(code, reason, by_peer=True, layer="session", ending=ending))
         else:
             self._refuse(
                 Refusal("webtransport", code, f"ended the CONNECT stream unanswered{reason and ': '}{reason}")
@@ -343,9 +378,9 @@ class WebTransport(ClientTransport):
         if not self.established:
             self._refuse(Refusal("webtransport", wire, reason))
         elif code is not None:
-            self._end(TransportClosed(code, reason, by_peer=True, layer="session"))
+            self._end(TransportClosed(code, reason, by_peer=True, layer="session", ending=Ending.RESET))
         else:
-            self._end(TransportClosed(wire, reason, by_peer=True, layer="http3"))
+            self._end(TransportClosed(wire, reason, by_peer=True, layer="http3", ending=Ending.RESET))
 
     def _end_connect_stream(self) -> None:
         if not self._connect_ended:

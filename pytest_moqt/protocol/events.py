@@ -14,6 +14,7 @@ from pytest_moqt.protocol.objects import (
     StreamObject,
 )
 from pytest_moqt.protocol.record import Record
+from pytest_moqt.protocol.transport import Ending
 from pytest_moqt.protocol.values import TrackNamespace
 
 
@@ -26,6 +27,8 @@ class Close(Record):
     reason: str = field(default="", compare=False)
     layer: str = field(default="session", compare=False)
     "`session`, `quic` or `http3`."
+    ending: Ending = field(default=Ending.CONNECTION, compare=False)
+    "By what the peer ended it, where it did."
     error: RemoteProtocolError | None = field(default=None, compare=False)
     "What the peer did, when that is why we closed."
 

@@ -494,7 +494,7 @@ class Session:
         self._events.append(SessionClosed(close))
 
     def _receive_close(self, event: TransportClosed) -> None:
-        self._end(Close(event.code, event.by_peer, event.reason, event.layer))
+        self._end(Close(event.code, event.by_peer, event.reason, event.layer, ending=event.ending))
 
     def _receive_data(self, event: StreamData) -> None:
         stream_id = event.stream_id

@@ -12,6 +12,8 @@ Rules:
 
 from __future__ import annotations
 
+from dataclasses import field
+from enum import StrEnum
 from typing import Protocol
 
 from pytest_moqt.protocol.record import Record
@@ -49,6 +51,15 @@ class DatagramData(Record):
     data: bytes
 
 
+class Ending(StrEnum):
+    """By what a session ends; over raw QUIC by CONNECTION_CLOSE only."""
+
+    CAPSULE = "CLOSE_WEBTRANSPORT_SESSION"
+    FIN = "the end of the CONNECT stream"
+    RESET = "the reset of the CONNECT stream"
+    CONNECTION = "CONNECTION_CLOSE"
+
+
 class TransportClosed(Record):
     """The session is over; nothing follows. Reported once, for our own close as well."""
 
@@ -58,6 +69,7 @@ class TransportClosed(Record):
     by_peer: bool
     layer: str
     "`session` (application close or CLOSE_WEBTRANSPORT_SESSION), `quic` or `http3`."
+    ending: Ending = field(default=Ending.CONNECTION, compare=False)
 
 
 TransportEvent = StreamData | StreamReset | StopSending | DatagramData | TransportClosed

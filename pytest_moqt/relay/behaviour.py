@@ -27,6 +27,8 @@ from pytest_moqt.relay import limits
 from pytest_moqt.relay.tokens import TokenCache
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aioquic.tls import SessionTicket
 
     from pytest_moqt.protocol.errors import RemoteProtocolError
@@ -88,6 +90,10 @@ class Behaviour:
         return True
 
     # ---- sessions ----
+
+    def offered(self, names: Sequence[str] | None) -> Sequence[str] | None:
+        """The sub-protocols that a WebTransport client offers, as the relay understands them."""
+        return names
 
     def answer_connect(self, answer: Answer, path: str) -> Answer:  # noqa: ARG002 - every path is served
         """What a request for a WebTransport session gets; `answer` has the draft's choice."""

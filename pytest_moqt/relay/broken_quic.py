@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from aioquic._buffer import Buffer
@@ -65,6 +66,14 @@ class NoConnectionIds(ServerConnection):
         pass
 
 
+class NoDatagrams(ServerConnection):
+    """Takes no DATAGRAM frames."""
+
+    def _serialize_transport_parameters(self) -> bytes:
+        self._configuration = replace(self._configuration, max_datagram_frame_size=None)
+        return super()._serialize_transport_parameters()
+
+
 # ---- flow control --------------------------------------------------------------------------------
 
 
@@ -77,6 +86,14 @@ class IgnoresLimits(ServerConnection):
     def _handle_max_stream_data_frame(self, *arguments: Any) -> None:
         for _ in ("stream", "limit"):
             _buffer(arguments).pull_uint_var()
+
+
+class IgnoresStreamLimits(ServerConnection):
+    """Opens as many unidirectional streams as it likes."""
+
+    def _parse_transport_parameters(self, *arguments: Any, **options: Any) -> None:
+        super()._parse_transport_parameters(*arguments, **options)
+        self._remote_max_streams_uni = 1 << 20
 
 
 def _buffer(arguments: tuple[Any, ...]) -> Buffer:

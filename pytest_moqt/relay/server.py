@@ -243,7 +243,7 @@ class Server(asyncio.DatagramProtocol):
 
     def answer_connect(self, path: str, offered: Sequence[str] | None) -> Answer:
         """Decide on a request for a WebTransport session (see `connection.Host`)."""
-        return self.behaviour.answer_connect(self._correct_answer(offered), path)
+        return self.behaviour.answer_connect(self._correct_answer(self.behaviour.offered(offered)), path)
 
     def _correct_answer(self, offered: Sequence[str] | None) -> Answer:
         for name in offered or (None,):
