@@ -73,6 +73,16 @@ def judge_close(
         CaseFailure: Not by the relay's word.
     """
     how = session.describe_close(close)
+    if close.error is not None:
+        raise CaseFailure(
+            f"the relay did not close the session of {session.role} but went on with what the draft forbids:"
+            f" {close.error}",
+            cause=close.error.fault,
+            expected="the relay to close the session",
+            received=str(close.error),
+            error=close.error,
+            draft=session.draft.number,
+        )
     if not close.by_peer:
         raise CaseFailure(
             f"the session of {session.role} was not closed but lost: {how}",
@@ -97,6 +107,7 @@ async def answers_or_ends(relay: RelayUnderTest, session: ClientSession) -> Clos
         CaseFailure: Neither comes.
     """
     request = PublishNamespace(relay.namespace(f"{NAMESPACE}/{session.role}"))
+    session.bear_end()
     try:
         async with within(REACTION_SECONDS, f"answer to {session.role}, or the end of its session"):
             await session.wait_open()

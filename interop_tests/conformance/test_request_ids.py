@@ -101,12 +101,16 @@ async def test_request_id_exceeds_max(relay: RelayUnderTest) -> None:
     """A request whose id the relay has not granted ends the session."""
     async with attack(relay) as attacker:
         assert attacker.peer_setup is not None
-        if attacker.peer_setup.options.get(SetupOption.MAX_REQUEST_ID, 0) > LAST_ID:
+        granted = attacker.peer_setup.options.get(SetupOption.MAX_REQUEST_ID, 0)
+        if granted > LAST_ID:
             relay.not_offered("no-limit", "the relay grants every request id that there is")
-        namespace = relay.namespace(NAMESPACE)
 
         # Not one by one up to the limit: a relay raises it as requests come, and then none is beyond it.
-        await attacker.send_raw(attacker.frame(PublishNamespace(namespace, request_id=LAST_ID)))
+        if granted:
+            await ask(relay, attacker, "beyond", LAST_ID)
+        else:
+            first = PublishNamespace(relay.namespace(NAMESPACE), request_id=0)
+            await attacker.send_raw(attacker.frame(first))
 
         # It is not the next id either; drafts 15 and 16 name the second code for both.
         await closes(relay, attacker, SessionError.TOO_MANY_REQUESTS, SessionError.INVALID_REQUEST_ID)

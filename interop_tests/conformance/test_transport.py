@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from pytest_moqt import (
@@ -9,12 +11,11 @@ from pytest_moqt import (
     ClientSession,
     ConnectError,
     Ending,
+    Frame,
     ObjectDatagram,
     Opening,
-    PublishNamespace,
     QuicOptions,
     RelayUnderTest,
-    SessionError,
     StreamObject,
     SubgroupHeader,
     Subscribe,
@@ -28,6 +29,8 @@ from .waits import REACTION_SECONDS
 NOT_SERVED = "/no-such-endpoint/pytest-moqt"
 UNKNOWN_NAME = "moqt-9999"
 "Of no draft."
+UNKNOWN_TYPE = 0x3FFE
+"A message type that no draft has, nor keeps for grease."
 FEW_STREAMS = 8
 "That a relay may have open at a time: three of HTTP/3, its control stream, and four groups."
 GROUPS = 40
@@ -103,9 +106,9 @@ async def test_wt_protocol_header(relay: RelayUnderTest) -> None:
 async def test_wt_close_capsule(relay: RelayUnderTest) -> None:
     """A session is ended with its code in CLOSE_WEBTRANSPORT_SESSION, and then its CONNECT stream."""
     async with attack(relay) as attacker:
-        await attacker.open(PublishNamespace(relay.namespace(NAMESPACE)), number=1)
+        await attacker.send_raw(Frame(UNKNOWN_TYPE, b"\x00"))
 
-        close = await closes(relay, attacker, SessionError.INVALID_REQUEST_ID)
+        close = await closes(relay, attacker, None)
 
         if close.ending is not Ending.CAPSULE:
             relay.warn("no-capsule", f"the relay ended the session by {close.ending}")
@@ -140,10 +143,11 @@ async def test_wt_reset_code_mapping(relay: RelayUnderTest) -> None:
         await subscription.objects((0, 0))
 
         stream.reset(0x1)
-        await subscription.streams(1)
-
         [came] = subscription.arrivals.subgroups(subscription.alias)
-        if came.ended:
+        with contextlib.suppress(CaseFailure):
+            await subscription.streams(1)
+
+        if not came.was_reset:
             relay.not_offered("no-reset", "the relay resets no stream that its publisher resets")
         if came.reset_code is None:
             raise CaseFailure(

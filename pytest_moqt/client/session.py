@@ -495,9 +495,17 @@ class ClientSession:
         name = layout_of_message(self.draft, m.Setup, sender=Sender.SERVER).name
         return await self._wait(name, lambda: self.peer_setup)
 
+    def bear_end(self) -> None:
+        """Take the end of the relay's control stream for the beginning of the session's from now on.
+
+        The streams of a session that ends are told in any order, the session's own end among them.
+        """
+        self._session.control_may_end = True
+
     async def wait_closed(self) -> Close:
         """How the relay ends the session."""
         self.close_awaited = True
+        self.bear_end()
         while self.closed is None:
             await self._wait("the relay to close the session", lambda: self.closed)
         return self.closed

@@ -39,6 +39,7 @@ from pytest_moqt.protocol.transport import (
 )
 from pytest_moqt.protocol.webtransport import (
     BUFFERED_STREAM_REJECTED,
+    SESSION_GONE,
     CapsuleError,
     CapsuleReader,
     CapsuleType,
@@ -276,7 +277,10 @@ class WebTransport(ClientTransport):
 
     def _stream_reset(self, event: quic_events.StreamReset) -> None:
         stream_id = event.stream_id
-        if self._is_ours(stream_id):
+        if self._is_ours(stream_id) and event.error_code == SESSION_GONE:
+            # How the streams of a session end that the relay has ended; the capsule may come behind.
+            self._stopped.add(stream_id)
+        elif self._is_ours(stream_id):
             super()._stream_reset(event)
         elif self._streams.is_known(stream_id):
             self._http3_event(event)
@@ -286,7 +290,9 @@ class WebTransport(ClientTransport):
             self._streams.forget(stream_id)  # reset before it was known whose it is
 
     def _stop_sending(self, event: quic_events.StopSendingReceived) -> None:
-        if self._is_ours(event.stream_id):
+        if self._is_ours(event.stream_id) and event.error_code == SESSION_GONE:
+            self._abandoned.add(event.stream_id)
+        elif self._is_ours(event.stream_id):
             super()._stop_sending(event)
         else:
             self._http3_event(event)

@@ -182,6 +182,8 @@ class Session:
         self.state = State.SETUP
         self.peer_setup: m.Setup | None = None
         self.closed: Close | None = None
+        self.control_may_end = False
+        "The peer is to end the session, its control stream perhaps before: that is no fault then."
         self.requests: dict[int, RequestState] = {}
         "Requests of both ends, by id: parity keeps them apart."
         self._transport = transport
@@ -517,6 +519,8 @@ class Session:
             self._data[stream_id] = DataStreamDecoder(self.draft, descending=self._is_descending)
             self._receive_objects(event)
         else:
+            if event.fin and self.control_may_end and self._streams.is_control(stream_id):
+                event = dataclasses.replace(event, fin=False)
             for arrival in self._streams.receive(event):
                 try:
                     self._receive_frame(arrival)
@@ -812,6 +816,8 @@ class Session:
         if stream_id in self._refused:
             return
         if self._streams.is_control(stream_id):
+            if self.control_may_end:
+                return
             raise ProtocolViolation(f"the control stream was {how} with code {code}")
         self._undecided.pop(stream_id, None)
         decoder = self._data.pop(stream_id, None)
