@@ -92,6 +92,11 @@ class Arrivals:
         self._fetched: dict[int, Fetched] = {}
         self._datagrams: list[ObjectDatagram] = []
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing came."""
+        return not (self._subgroups or self._fetched or self._datagrams)
+
     def subgroups(self, alias: int) -> list[Subgroup]:
         """The streams of a track, in the order in which they came."""
         return [stream for stream in self._subgroups.values() if stream.header.track_alias == alias]

@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+
 import pytest
 
-from pytest_moqt import RelayUnderTest
+from pytest_moqt import Filter, FilterType, Location, Parameter, RelayUnderTest, StreamObject
 
-from .tracks import established, payload
+from .tracks import (
+    NAMESPACE,
+    Parameters,
+    announce,
+    established,
+    first_subscribe,
+    payload,
+    subscribe,
+)
+
+MEBIBYTE = 1024 * 1024
+MANY_OBJECTS = 3000
+"Of one stream: some hundred packets, and a third of a second in a relay of Python."
+MANY_GROUPS = 200
+SUBSCRIBERS = 10
 
 
 @pytest.mark.interop("single-object", timeout=5.0, profile="data")
 @pytest.mark.spec("model-object", "subgroup-header", "data-streams")
 async def test_single_object(relay: RelayUnderTest) -> None:
-    """One object comes to the subscriber with its bytes."""
+    """One object comes to the subscriber with its bytes, on a stream that ends behind it."""
     async with established(relay) as (publication, subscription):
-        publication.group(0, [0])
+        publication.group(0, [0], size=100, publisher_priority=77)
 
-        await subscription.objects((0, 0))
         await subscription.streams(1)
 
-        assert subscription.places == [(0, 0)]
-        assert subscription.payloads[0, 0] == payload(0, 0)
+        (stream,) = subscription.subgroups
+        assert subscription.payloads == {(0, 0): payload(0, 0, 100)}
+        assert (stream.group, stream.id, subscription.priority(stream.header)) == (0, 0, 77)
+        assert stream.ended
+
+
+@pytest.mark.interop("single-group", timeout=5.0, profile="data")
+@pytest.mark.spec("model-group", "model-subgroup", "subgroup-header")
+async def test_single_group(relay: RelayUnderTest) -> None:
+    """The objects of a subgroup come in their order on one stream, which then ends."""
+    async with established(relay) as (publication, subscription):
+        publication.group(0, range(10))
+
+        await subscription.streams(1)
+
+        (stream,) = subscription.subgroups
+        assert [item.object_id for item in stream.objects] == list(range(10))
+        assert subscription.payloads == {(0, number): payload(0, number) for number in range(10)}
+        assert stream.ended
 
 
 @pytest.mark.interop("multiple-groups", timeout=5.0, profile="data")
@@ -37,3 +70,113 @@ async def test_multiple_groups(relay: RelayUnderTest) -> None:
 
         assert subscription.places == sent
         assert subscription.payloads == {(group, number): payload(group, number) for group, number in sent}
+
+
+@pytest.mark.interop("late-subscriber", timeout=8.0, profile="data")
+@pytest.mark.spec("message-subscribe-req", "subscription-filter", "location-filters", "largest-param")
+async def test_late_subscriber(relay: RelayUnderTest) -> None:
+    """Who subscribes from the largest object on, within a group, gets what follows it and nothing before."""
+    namespace = relay.namespace(NAMESPACE)
+    largest: Parameters = {Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.LARGEST_OBJECT)}
+    async with (
+        relay.connect("publisher") as publisher,
+        relay.connect("subscriber_1") as early,
+        relay.connect("subscriber_2") as late,
+    ):
+        await announce(publisher, namespace)
+        publication, first = await first_subscribe(publisher, early, namespace)
+        stream = publication.open(2)
+        for number in range(4):
+            stream.write(StreamObject(number, payload(2, number)))
+        await first.objects((2, 3))
+
+        joined = await subscribe(late, namespace, largest)
+        for number in (4, 5):
+            stream.write(StreamObject(number, payload(2, number)), fin=number == 5)
+        publication.group(3)
+        await joined.objects((2, 4), (2, 5), *((3, number) for number in range(4)))
+
+        assert joined.ok.parameters.get(Parameter.LARGEST_OBJECT) == Location(2, 3)
+        assert joined.places == [(2, 4), (2, 5), *((3, number) for number in range(4))]
+        with relay.should("a stream that begins within a subgroup does not say that it has the first object"):
+            assert not any(each.header.first_object for each in joined.subgroups if each.group == 2)
+
+
+@pytest.mark.interop("object-empty-payload", timeout=5.0, profile="data")
+@pytest.mark.spec("object-status", "model-object")
+async def test_object_empty_payload(relay: RelayUnderTest) -> None:
+    """A normal object without payload comes as one, between its neighbours."""
+    async with established(relay) as (publication, subscription):
+        stream = publication.open(0)
+        for number, octets in enumerate((b"before", b"", b"behind")):
+            stream.write(StreamObject(number, octets), fin=number == 2)
+
+        await subscription.streams(1)
+
+        (came,) = subscription.subgroups
+        assert [(item.object_id, item.status, item.payload) for item in came.objects] == [
+            (0, 0, b"before"),
+            (1, 0, b""),
+            (2, 0, b"behind"),
+        ]
+
+
+@pytest.mark.interop("object-1mib", timeout=10.0, profile="data")
+@pytest.mark.spec("relay-object-handling", "model-object")
+async def test_object_1mib(relay: RelayUnderTest) -> None:
+    """An object of a mebibyte comes in one piece, with its bytes."""
+    async with established(relay) as (publication, subscription):
+        publication.group(0, [0], size=MEBIBYTE)
+
+        await subscription.streams(1, seconds=8.0)
+
+        assert subscription.places == [(0, 0)]
+        assert _digest(subscription.payloads[0, 0]) == _digest(payload(0, 0, MEBIBYTE))
+
+
+@pytest.mark.interop("many-small-objects", timeout=15.0, profile="data")
+@pytest.mark.spec("model-subgroup", "subscriber-interactions")
+async def test_many_small_objects(relay: RelayUnderTest) -> None:
+    """Thousands of small objects of a subgroup come in their order, each once."""
+    async with established(relay) as (publication, subscription):
+        stream = publication.open(0)
+        for number in range(MANY_OBJECTS):
+            stream.write(StreamObject(number, payload(0, number, 1 + number % 100)))
+        stream.finish()
+
+        await subscription.streams(1, seconds=12.0)
+
+        came = [item for stream in subscription.subgroups for item in stream.objects]
+        assert [item.object_id for item in came] == list(range(MANY_OBJECTS))
+        assert all(item.payload == payload(0, item.object_id, 1 + item.object_id % 100) for item in came)
+
+
+@pytest.mark.interop("fanout-10", timeout=10.0, profile="data")
+@pytest.mark.spec("subscriber-interactions", "relays-moq")
+async def test_fanout_10(relay: RelayUnderTest) -> None:
+    """Ten subscribers of a track get the same objects, all of them."""
+    namespace = relay.namespace(NAMESPACE)
+    sent = [(group, number) for group in range(5) for number in range(20)]
+    async with contextlib.AsyncExitStack() as sessions:
+        publisher = await sessions.enter_async_context(relay.connect("publisher"))
+        # One behind the other: no relay has to bear ten handshakes at once.
+        subscribers = [
+            await sessions.enter_async_context(relay.connect(f"subscriber_{number}"))
+            for number in range(1, SUBSCRIBERS + 1)
+        ]
+        await announce(publisher, namespace)
+        publication, first = await first_subscribe(publisher, subscribers[0], namespace)
+        others = [await subscribe(session, namespace) for session in subscribers[1:]]
+
+        for group in range(5):
+            publication.group(group, range(20))
+
+        for each in (first, *others):
+            await each.objects(*sent)
+            assert each.places == sent
+            assert each.payloads == {(group, number): payload(group, number) for group, number in sent}
+
+
+def _digest(octets: bytes) -> tuple[int, str]:
+    """Length and hash: what a report can show of much."""
+    return len(octets), hashlib.sha256(octets).hexdigest()

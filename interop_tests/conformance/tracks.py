@@ -12,8 +12,10 @@ from pytest_moqt import (
     UNKNOWN_STREAM_COUNT,
     ClientSession,
     KeyValues,
+    ObjectDatagram,
     Parameter,
     Publish,
+    Property,
     PublishDone,
     PublishDoneStatus,
     PublishNamespace,
@@ -21,12 +23,13 @@ from pytest_moqt import (
     RequestOk,
     StreamObject,
     SubgroupHeader,
+    SubgroupStream,
     Subscribe,
     SubscribeOk,
 )
 
-from .arrivals import Arrivals, Place
-from .waits import REACTION_SECONDS, within
+from .arrivals import Arrivals, Place, Subgroup
+from .waits import DELIVERY_SECONDS, REACTION_SECONDS, within
 
 NAMESPACE = "moq-test/conformance"
 TRACK = b"track"
@@ -67,11 +70,24 @@ class Publication:
             fin: Whether the stream ends behind them.
             header: More of the SUBGROUP_HEADER, such as `subgroup_id`.
         """
-        stream = self.session.open_subgroup(SubgroupHeader(self.alias, group, **header))
+        stream = self.open(group, **header)
         for number in numbers:
             stream.write(StreamObject(number, payload(group, number, size)))
         if fin:
             stream.finish()
+
+    def open(self, group: int, **header: Any) -> SubgroupStream:
+        """Open a stream for objects of a group, with more of its SUBGROUP_HEADER such as `subgroup_id`.
+
+        It begins with the subgroup's first object, unless that is said otherwise (`model-subgroup`).
+        """
+        header = {"first_object": self.session.draft.has_first_object, **header}
+        return self.session.open_subgroup(SubgroupHeader(self.alias, group, **header))
+
+    def datagram(self, group: int, number: int, *, size: int = 32, **fields: Any) -> None:
+        """Send an object in a datagram, with more of its fields such as `properties`."""
+        fields = {"payload": payload(group, number, size), **fields}
+        self.session.send_datagram(ObjectDatagram(self.alias, group, number, **fields))
 
     async def done(
         self,
@@ -107,6 +123,24 @@ class Subscription:
         """What came."""
         return self.arrivals.payloads(self.alias)
 
+    @property
+    def subgroups(self) -> list[Subgroup]:
+        """The streams that came, in the order in which they did."""
+        return self.arrivals.subgroups(self.alias)
+
+    @property
+    def datagrams(self) -> list[ObjectDatagram]:
+        """The objects that came in datagrams."""
+        return self.arrivals.datagrams(self.alias)
+
+    def priority(self, header: SubgroupHeader | ObjectDatagram) -> int:
+        """The publisher's priority of a stream or a datagram: its own, or else the track's."""
+        if header.publisher_priority is not None:
+            return header.publisher_priority
+        # Draft 15 has a parameter where later ones have a property; 128 is what is meant by neither.
+        told = self.ok.parameters.get(Parameter.PUBLISHER_PRIORITY, 128)
+        return int(self.ok.track_properties.get(Property.DEFAULT_PUBLISHER_PRIORITY, told))
+
     async def objects(self, *wanted: Place) -> None:
         """Wait for these objects.
 
@@ -116,7 +150,7 @@ class Subscription:
         missing = set(wanted)
         await self.arrivals.until(lambda: missing <= set(self.places), f"objects {sorted(missing)}")
 
-    async def streams(self, count: int) -> None:
+    async def streams(self, count: int, *, seconds: float = DELIVERY_SECONDS) -> None:
         """Wait until that many streams have ended, one way or the other.
 
         Raises:
@@ -125,6 +159,7 @@ class Subscription:
         await self.arrivals.until(
             lambda: sum(stream.over for stream in self.arrivals.subgroups(self.alias)) >= count,
             f"end of {count} streams",
+            seconds=seconds,
         )
 
     async def done(self) -> PublishDone:

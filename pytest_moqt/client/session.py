@@ -869,9 +869,11 @@ class SubgroupStream:
         self._encode = encode
         self._journal = journal
 
-    def write(self, item: StreamObject, *, fin: bool = False) -> None:
-        """Send an object, with `fin` as the last."""
-        data = self._encode(item)
+    def write(
+        self, item: StreamObject, *, fin: bool = False, edit: Callable[[bytes], bytes] | None = None
+    ) -> None:
+        """Send an object, with `fin` as the last; `edit` changes its bytes before they are sent."""
+        data = self._encode(item) if edit is None else edit(self._encode(item))
         self._journal.wrote_object(self.stream_id, item)
         self._transport.send(self.stream_id, data, fin=fin)
 

@@ -133,6 +133,11 @@ class Draft(Record):
         """The identifier that a session negotiated: `moqt-18`, `moq-00`."""
         return self.alpn
 
+    @property
+    def has_first_object(self) -> bool:
+        """SUBGROUP_HEADER says whether its stream begins with the subgroup's first object (18 on)."""
+        return bool(self.subgroup_flags & 0x40)
+
     def __repr__(self) -> str:
         return self.name
 
