@@ -37,15 +37,7 @@ TRANSPORTS = ("quic", "webtransport")
 GREEN, SKIPPED = ".", "-"
 "What became of a case that did not fail; of one that did, it is the cause."
 
-DATA_CASE = catalog.Case(
-    DATA_SUBGROUP,
-    # The command takes what it has from `interop_tests`; a path from the root leads anywhere.
-    str(Path(__file__).parent / "cases" / "data_subgroup_basic"),
-    "test_data_subgroup_basic",
-    25.0,
-    False,
-    ("model-subgroup", "message-publish-done"),
-)
+DATA_CASE = next(case for case in catalog.conformance() if case.identifier == DATA_SUBGROUP)
 CASES = (*catalog.CATALOG, DATA_CASE)
 QUIC_CASES = catalog.QUIC
 RAW_ONLY = ("quic-zerortt",)
@@ -143,7 +135,7 @@ def judge(cell: Cell, folder: Path) -> Run:
     if cell.profile == QUIC:
         return judge_quic(cell, folder)
     with EmbeddedRelay(defect=cell.defect) as relay:
-        return fork_command(folder, *_arguments(relay, cell), more=(DATA_CASE,))
+        return fork_command(folder, *_arguments(relay, cell), *_named(CASES))
 
 
 def judge_quic(cell: Cell, folder: Path) -> Run:
@@ -157,8 +149,12 @@ def judge_quic(cell: Cell, folder: Path) -> Run:
             folder,
             *_arguments(relay, cell),
             *("--retry-relay", _url(retry, cell)),
-            *(argument for case in cell.cases for argument in ("--test", case.identifier)),
+            *_named(cell.cases),
         )
+
+
+def _named(cases: Iterable[catalog.Case]) -> list[str]:
+    return [argument for case in cases for argument in ("--test", case.identifier)]
 
 
 def _url(relay: EmbeddedRelay, cell: Cell) -> str:

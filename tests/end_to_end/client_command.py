@@ -16,8 +16,6 @@ from pathlib import Path
 from forks import fork
 from strict_tap import Document, read
 
-from pytest_moqt import catalog
-
 RUN_SECONDS = 60.0
 _OURS = ("RELAY_URL", "TESTCASE", "TLS_DISABLE_VERIFY", "VERBOSE", "MOQT_DRAFT", "DRAFT", "MOQT_VERSIONS")
 
@@ -58,23 +56,20 @@ def run_command(folder: Path, *arguments: str, **environment: str) -> Run:
     return Run(done.returncode, done.stdout, done.stderr)
 
 
-def _client(arguments: tuple[str, ...], more: tuple[catalog.Case, ...]) -> int:
-    catalog.CATALOG += more
-    catalog.IDENTIFIERS += tuple(case.identifier for case in more)
+def _client(arguments: tuple[str, ...]) -> int:
     from pytest_moqt.cli import main
 
     return main(arguments)
 
 
-def fork_command(folder: Path, *arguments: str, more: tuple[catalog.Case, ...] = ()) -> Run:
+def fork_command(folder: Path, *arguments: str) -> Run:
     """Run `moq-test-client` in a new folder below `folder`, in a process that imports nothing.
 
     Args:
         folder: Where its own folder is made.
         arguments: Of the command.
-        more: Cases that it has beside those of the catalogue.
     """
     own = Path(tempfile.mkdtemp(dir=folder))
-    done = fork(_client, arguments, more, cwd=own, env=_clean())
+    done = fork(_client, arguments, cwd=own, env=_clean())
     # Not as text, which would take a carriage return for the end of a line.
     return Run(done.code, done.stdout.decode(), done.stderr.decode(), done.peak, done.seconds)

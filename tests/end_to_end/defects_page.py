@@ -66,8 +66,8 @@ and fails when one of them is not what its row says: no defect survives, and no 
 not about. With `--all` the writer judges every relay in every draft over each transport, in {all} runs.
 
 {lawful} of the {count} fail nothing, and must not: they are slow within the limits of every case, or do what
-a draft tells its peer to bear. `{data}` is no default case: it is there, in
-`tests/end_to_end/cases/`, because no default case carries objects. `rendezvous-timeout` is skipped before
+a draft tells its peer to bear. `{data}` is no default case: it is there, from the
+conformance suite, because no default case carries objects. `rendezvous-timeout` is skipped before
 draft 18.
 
 """

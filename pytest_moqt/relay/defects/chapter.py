@@ -19,7 +19,7 @@ WARN = "warn"
 "What becomes of a case of the suite where the relay misses a SHOULD, or has another code."
 
 DATA_SUBGROUP = "data-subgroup-basic"
-"A candidate for the catalogue: no default case carries objects. tests/end_to_end/cases has it."
+"A candidate for the catalogue, of the conformance suite: no default case carries objects."
 
 ANNOUNCING = frozenset(
     {"announce-only", "publish-namespace-done", "announce-subscribe", "subscribe-before-announce"}
