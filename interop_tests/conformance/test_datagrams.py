@@ -177,13 +177,13 @@ async def test_mixed_forwarding_preference(relay: RelayUnderTest) -> None:
     # Up to 15 a publisher may not mix them; whether a relay notices is not said.
     async with established(relay) as (publication, subscription):
         publication.group(0)
+        await subscription.streams(1)
         for number in range(COUNT):
             publication.datagram(1, number)
 
         await subscription.arrivals.until(
             lambda: len(subscription.datagrams) >= ENOUGH, f"{ENOUGH} of {COUNT} datagrams"
         )
-        await subscription.streams(1)
 
         assert [stream.group for stream in subscription.subgroups] == [0]
         assert {item.group_id for item in subscription.datagrams} == {1}

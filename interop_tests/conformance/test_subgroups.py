@@ -335,8 +335,8 @@ async def test_padding_ignored(relay: RelayUnderTest) -> None:
         publication.group(0)
         padding.finish()
 
-        await subscription.objects(*((0, number) for number in range(4)))
         await publication.session.settle()
+        await subscription.objects(*((0, number) for number in range(4)))
         publication.group(1)
 
         await subscription.streams(2)

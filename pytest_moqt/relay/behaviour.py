@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 
     from pytest_moqt.protocol.errors import RemoteProtocolError
     from pytest_moqt.protocol.framing import Frame
-    from pytest_moqt.protocol.objects import FetchObject, FetchRangeEnd, StreamObject, SubgroupHeader
+    from pytest_moqt.protocol.objects import (
+        FetchObject,
+        FetchRangeEnd,
+        ObjectDatagram,
+        StreamObject,
+        SubgroupHeader,
+    )
     from pytest_moqt.protocol.parameters import Properties
     from pytest_moqt.protocol.registries import SessionError, StreamError
     from pytest_moqt.protocol.transport import TransportClosed, TransportEvent
@@ -345,6 +351,17 @@ class Behaviour:
     def forward_object(self, item: StreamObject) -> StreamObject | None:
         """What a subscriber gets of an object; None: nothing."""
         return item
+
+    def forward_datagram(self, item: ObjectDatagram) -> ObjectDatagram | None:
+        """What a subscriber gets of an object in a datagram; None: nothing."""
+        return item
+
+    def unknown_alias(self, session: Session) -> None:
+        """Take note of a stream of a client under a track alias that nobody has named yet."""
+
+    def reopens_stopped(self) -> bool:
+        """Whether a subgroup whose stream the subscriber has stopped goes on on another one."""
+        return False
 
     def breaks_off_before(self, item: StreamObject) -> bool:  # noqa: ARG002 - none
         """Whether the stream to a subscriber ends before an object, which begins another one."""

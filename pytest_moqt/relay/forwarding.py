@@ -406,7 +406,8 @@ class Upstream:
         location = Location(item.group_id, item.object_id)
         if not item.status:
             self.track.note(location)
-        if not self.track.claim(("datagram", location), self):
+        passed = self.track.behaviour.forward_datagram(item)
+        if passed is None or not self.track.claim(("datagram", location), self):
             return
         priority = item.publisher_priority
         self.track.keep(
@@ -419,7 +420,7 @@ class Upstream:
             self.track.cache.end_group(item.group_id, item.object_id + 1)
         for downstream in self.track.downstreams:
             if downstream.takes(location):
-                downstream.send_datagram(item)
+                downstream.send_datagram(passed)
 
     # private
 
@@ -936,7 +937,9 @@ class SubgroupForwarder:
                     # (`closing-subgroup-streams`).
                     stream.end(StreamError.CANCELLED)
                 continue
-            if stream is not None and self._track.behaviour.breaks_off_before(passed):
+            if stream is not None and not stream.is_open and self._track.behaviour.reopens_stopped():
+                del self._streams[downstream]
+            elif stream is not None and self._track.behaviour.breaks_off_before(passed):
                 stream.end()
                 del self._streams[downstream]
             if downstream not in self._streams:

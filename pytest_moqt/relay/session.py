@@ -458,6 +458,7 @@ class Session:
 
     def hold_stream(self, stream: DataStream) -> Timer:
         """Keep a stream of an unknown track alias for a while; the oldest gives way."""
+        self._behaviour.unknown_alias(self)
         self._held_streams[stream.stream_id] = stream
         while len(self._held_streams) > limits.EARLY_STREAMS:
             self._held_streams.popitem(last=False)[1].give_up()

@@ -46,7 +46,13 @@ class _ObjectsKept(Behaviour):
         return None
 
 
-@in_delivery("object-dropped", "It leaves out the second object of each subgroup.", DELIVERED, "data")
+@in_delivery(
+    "object-dropped",
+    "It leaves out the second object of each subgroup.",
+    DELIVERED,
+    "data",
+    suite={"data-subgroup-basic": "data", "single-group": "data", "multiple-groups": "timeout"},
+)
 class _ObjectDropped(_OneObject):
     def edit(self, item: StreamObject) -> StreamObject | None:  # noqa: ARG002 - dropped
         return None
@@ -148,7 +154,13 @@ class _StreamsReset(Behaviour):
             session.transport.reset(stream_id, session.stream_code(StreamError.INTERNAL_ERROR))
 
 
-@in_delivery("streams-unfinished", "It ends no stream that it forwards.", DELIVERED, "data")
+@in_delivery(
+    "streams-unfinished",
+    "It ends no stream that it forwards.",
+    DELIVERED,
+    "data",
+    suite={"subgroup-fin-propagates": "timeout"},
+)
 class _StreamsUnfinished(Behaviour):
     def send_objects(self, session: Session, stream_id: int, data: bytes, fin: bool) -> None:  # noqa: ARG002
         session.write(stream_id, data)
