@@ -160,7 +160,9 @@ async def drain(subscriber: ClientSession, subscription: Subscribe, delivery: De
 async def test_data_subgroup_basic(relay: RelayUnderTest) -> None:
     """Fifteen objects in three groups come to the subscriber, and then the track's end."""
     namespace = relay.namespace(NAMESPACE)
-    ascending = KeyValues([(Parameter.GROUP_ORDER, GroupOrder.ASCENDING)])
+    ascending: KeyValues[Parameter | int, GroupOrder] = KeyValues(
+        [(Parameter.GROUP_ORDER, GroupOrder.ASCENDING)]
+    )
     async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
         async with within(CONTROL_SECONDS, "answer to PUBLISH_NAMESPACE"):
             await publisher.request(PublishNamespace(namespace), expect=RequestOk)

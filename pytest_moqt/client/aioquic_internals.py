@@ -17,6 +17,9 @@ from aioquic.tls import Epoch
 
 if TYPE_CHECKING:
     from aioquic.h3.connection import H3Connection
+    from aioquic.quic.packet_builder import QuicPacketBuilder
+    from aioquic.quic.recovery import QuicPacketSpace
+    from aioquic.quic.stream import QuicStream
 
 # Of a 1-RTT packet with one DATAGRAM frame, besides the peer's connection id: first byte, packet
 # number of 2 bytes, frame type, length of 2 bytes, AEAD tag of 16.
@@ -130,11 +133,24 @@ def allow_peer_streams(quic: QuicConnection, count: int) -> None:
 
 
 class ClientConnection(QuicConnection):
-    """A client's connection that keeps its 0-RTT data when it has to begin again.
+    """A client's connection that keeps its 0-RTT data when it has to begin again, and may withhold credit.
 
     After Retry or Version Negotiation aioquic forgets the packets of its first flight, and takes what was in
     them for sent: what was written before the handshake never arrives, and its bytes are in flight for ever.
     """
+
+    withholds_credit = False
+    "Whether the peer gets no more flow-control credit, for data nor for streams, than it has."
+
+    def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
+        if not self.withholds_credit:
+            super()._write_connection_limits(builder, space)
+
+    def _write_stream_limits(
+        self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream
+    ) -> None:
+        if not self.withholds_credit:
+            super()._write_stream_limits(builder, space, stream)
 
     def _connect(self, now: float) -> None:
         for space in self._spaces.values():

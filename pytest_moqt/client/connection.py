@@ -317,6 +317,10 @@ class Connection:
         """Go on from a new port, as after a NAT has rebound: the old one is closed, and nothing is said."""
         await self._carrier.driver.change_port()
 
+    def withhold_credit(self) -> None:
+        """Let the relay send no more than it may by now, as if what comes were read no longer."""
+        self.quic.withholds_credit = True
+
     def change_connection_id(self) -> None:
         """Address the relay by another of the ids that it gave, and retire the one in use."""
         self.quic.change_connection_id()
