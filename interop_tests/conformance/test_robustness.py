@@ -1,25 +1,45 @@
 """Many clients, slow ones, and such as come and go: what one does costs no other its track.
 
-The numbers are those of a second on one machine, not of a load test: whoever wants that gives a relay more.
-Left out are a session that is silent for 90 seconds and a hundred subscribers for twenty.
+The numbers are such that a case takes a second: what is looked for is a relay that waits for one client with
+all others, that runs out of something small, or that keeps what is gone; no measure of what it can bear. Left
+out for their time are a session that is silent for 90 seconds, and a hundred subscribers for 20.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
 import pytest
 
 from pytest_moqt import (
+    CaseFailure,
+    ClientSession,
+    ConnectError,
     QuicOptions,
     RelayUnderTest,
+    RequestError,
+    RequestErrorCode,
+    RequestOk,
+    Subscribe,
+    SubscribeNamespace,
+    SubscribeOk,
 )
 
+from .arrivals import Arrivals
+from .reactions import refuses
 from .tracks import (
     NAMESPACE,
+    Publication,
+    Subscription,
     announce,
+    established,
     first_subscribe,
     payload,
     subscribe,
 )
+from .waits import REACTION_SECONDS, within
 
 WINDOW = 64 * 1024
 "Bytes that a slow subscriber takes, and no more."
@@ -29,12 +49,13 @@ SLOW_SECONDS = 15.0
 "Until a fast one has all."
 SESSIONS = 20
 TRACKS = 100
-LOAD_SECONDS = 10.0
-"Until all of many have been answered, or have come."
-CHURNING = 20
-AT_A_TIME = 5
+STALLED_NAMESPACES, LONG_FIELD = 60, 1000
+"Of which a client that has stopped reading is told; and bytes of a field of each: what it is told fills it."
+CHURNS, AT_A_TIME = 20, 5
 PUBLISHERS = 6
 SUBSCRIPTIONS = 40
+LOAD_SECONDS = 10.0
+"Until all of many have been answered, or have come."
 
 
 @pytest.mark.interop("slow-subscriber-isolated", timeout=25.0, profile="robustness")
@@ -66,3 +87,194 @@ async def test_slow_subscriber_isolated(relay: RelayUnderTest) -> None:
         if slow.closed is not None and slow.closed.by_peer:
             slow.close_awaited = True
             relay.info(f"the slow subscriber's session ended: {slow.describe_close(slow.closed)}")
+
+
+@pytest.mark.interop("stalled-control-reader", timeout=20.0, profile="robustness", level="should", since=16)
+@pytest.mark.spec("resource-exhaustion", "state-maintenance", "message-subscribe-ns")
+async def test_stalled_control_reader(relay: RelayUnderTest) -> None:
+    """A client that reads none of what it asked to be told keeps nobody from being served."""
+    # Up to 15 what it is told are requests, and these wait for the credit that it gives.
+    slowly = QuicOptions(max_data=WINDOW // 4, max_stream_data=WINDOW // 4)
+    async with (
+        relay.connect("publisher") as publisher,
+        relay.connect("stalled", quic=slowly) as stalled,
+        relay.connect("subscriber") as subscriber,
+    ):
+        prefix = relay.namespace(f"{NAMESPACE}/watched")
+        await stalled.request(SubscribeNamespace(prefix), expect=RequestOk)
+        stalled.connection.withhold_credit()
+
+        async with within(LOAD_SECONDS, f"answer to each of {STALLED_NAMESPACES} PUBLISH_NAMESPACE"):
+            for number in range(min(STALLED_NAMESPACES, publisher.requests_left - 1)):
+                await announce(publisher, (*prefix, b"%d" % number, bytes(LONG_FIELD)))
+        namespace = relay.namespace(NAMESPACE)
+        await announce(publisher, namespace)
+        publication, subscription = await first_subscribe(publisher, subscriber, namespace)
+        publication.group(0)
+
+        await subscription.objects(*((0, number) for number in range(4)))
+        if stalled.closed is not None and stalled.closed.by_peer:
+            stalled.close_awaited = True
+            relay.info(f"the stalled session ended: {stalled.describe_close(stalled.closed)}")
+
+
+@pytest.mark.interop("load-many-sessions", timeout=20.0, profile="robustness", level="should")
+@pytest.mark.spec("resource-exhaustion")
+async def test_load_many_sessions(relay: RelayUnderTest) -> None:
+    """Twenty clients that come at once are served, and a track beside them goes on."""
+    async with established(relay) as (publication, subscription), contextlib.AsyncExitStack() as sessions:
+
+        async def come(number: int) -> bool:
+            try:
+                client = await sessions.enter_async_context(relay.connect(f"client_{number}"))
+            except ConnectError as refusal:
+                if refusal.code is None:
+                    raise
+                return False
+            await announce(client, relay.namespace(f"{NAMESPACE}/client-{number}"))
+            return True
+
+        async with within(LOAD_SECONDS, f"answer to PUBLISH_NAMESPACE in each of {SESSIONS} sessions"):
+            served = await asyncio.gather(*map(come, range(SESSIONS)))
+        if not all(served):
+            relay.info(f"the relay refused {served.count(False)} of {SESSIONS} connections")
+        publication.group(0)
+
+        await subscription.objects(*((0, number) for number in range(4)))
+
+
+@pytest.mark.interop("load-many-subscriptions", timeout=25.0, profile="robustness", level="should")
+@pytest.mark.spec("resource-exhaustion", "track-alias", "message-subscribe-ok")
+async def test_load_many_subscriptions(relay: RelayUnderTest) -> None:
+    """A client that subscribes to a hundred tracks gets the object of each, under the track's own alias."""
+    namespace = relay.namespace(NAMESPACE)
+    async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
+        await announce(publisher, namespace)
+        arrivals = Arrivals(subscriber)
+        publications: dict[bytes, Publication] = {}
+        # As many as it allows without one having ended.
+        names = [b"%d" % number for number in range(min(TRACKS, subscriber.requests_left))]
+        async with within(LOAD_SECONDS, f"answer to each of {len(names)} SUBSCRIBE"):
+            async with answering(publisher, publications):
+                requests = [await subscriber.open(Subscribe(namespace, name)) for name in names]
+                answers = [await subscriber.answer(request) for request in requests]
+        refusals = [answer for answer in answers if isinstance(answer, RequestError)]
+        if refusals:
+            relay.info(f"{len(refusals)} of {len(names)} subscriptions were refused")
+        accepted = {
+            request.track_name: answer.track_alias
+            for request, answer in zip(requests, answers, strict=True)
+            if isinstance(answer, SubscribeOk)
+        }
+        for name in accepted:
+            publications[name].group(int(name), [0])
+
+        await arrivals.until(
+            lambda: all(arrivals.places(alias) for alias in accepted.values()),
+            f"object of each of {len(accepted)} tracks",
+            seconds=LOAD_SECONDS,
+        )
+
+        assert {name: arrivals.places(alias) for name, alias in accepted.items()} == {
+            name: [(int(name), 0)] for name in accepted
+        }
+        assert {answer.code for answer in refusals} <= {RequestErrorCode.EXCESSIVE_LOAD}
+
+
+@contextlib.asynccontextmanager
+async def answering(publisher: ClientSession, publications: dict[bytes, Publication]) -> AsyncIterator[None]:
+    """Accept whatever the relay subscribes to meanwhile, each under an alias of its own."""
+
+    async def accept() -> None:
+        alias = 100
+        while True:
+            routed = await publisher.receive(Subscribe)
+            alias += 1
+            publications[routed.track_name] = Publication(publisher, routed, alias)
+            # Whoever gives up at once may have had the relay give up too, and nobody is told anything then.
+            with contextlib.suppress(CaseFailure):
+                await publisher.reply(routed, SubscribeOk(alias))
+
+    accepting = asyncio.create_task(accept())
+    try:
+        yield
+    finally:
+        accepting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await accepting
+
+
+@pytest.mark.interop("connection-churn", timeout=25.0, profile="robustness")
+@pytest.mark.spec("resource-exhaustion", "publisher-interactions", "subscriber-interactions")
+async def test_connection_churn(relay: RelayUnderTest) -> None:
+    """Clients that come and go disturb no track, and leave nothing behind."""
+
+    async def come_and_go(number: int) -> None:
+        async with relay.connect(f"client_{number}") as client:
+            await announce(client, relay.namespace(f"{NAMESPACE}/client-{number}"))
+            await client.answer(await client.open(Subscribe(relay.namespace(f"{NAMESPACE}/none"), b"none")))
+
+    async with established(relay) as (publication, subscription):
+        for round_number in range(CHURNS // AT_A_TIME):
+            numbers = range(round_number * AT_A_TIME, (round_number + 1) * AT_A_TIME)
+            await asyncio.gather(*map(come_and_go, numbers))
+            publication.group(round_number)
+            await subscription.objects(*((round_number, number) for number in range(4)))
+
+        for number in (0, CHURNS - 1):
+            gone = relay.namespace(f"{NAMESPACE}/client-{number}")
+            await refuses(relay, subscription.session, Subscribe(gone, b"track"))
+        await announce(publication.session, relay.namespace(f"{NAMESPACE}/client-0"))
+
+
+@pytest.mark.interop("publisher-churn", timeout=30.0, profile="robustness")
+@pytest.mark.spec("publisher-interactions", "multiple-publishers", "message-publish-done")
+async def test_publisher_churn(relay: RelayUnderTest) -> None:
+    """A track whose publishers replace each other comes from each in turn, as its subscriber asks again."""
+    namespace = relay.namespace(NAMESPACE)
+    async with relay.connect("subscriber") as subscriber:
+        arrivals = Arrivals(subscriber)
+        for group in range(PUBLISHERS):
+            async with relay.connect(f"publisher_{group + 1}") as publisher:
+                await announce(publisher, namespace)
+                publication, subscription = await first_subscribe(
+                    publisher, subscriber, namespace, arrivals=arrivals
+                )
+                publication.group(group)
+                await subscription.objects(*((group, number) for number in range(4)))
+            try:
+                await subscription.done()
+            except CaseFailure:
+                relay.warn("no-publish-done", "the subscriber of a publisher that is gone is not told so")
+                await subscriber.cancel(subscription.request)
+            await _all_in_their_place(subscription, group)
+
+
+async def _all_in_their_place(subscription: Subscription, group: int) -> None:
+    """What came under an alias is of a group that was there while the subscription was, with its bytes."""
+    await subscription.arrivals.take_what_came()
+    came = subscription.payloads
+    assert came == {place: payload(*place) for place in came}
+    # A subscription without a filter may be given what there is of the group before.
+    assert {place[0] for place in came} <= {group - 1, group}
+
+
+@pytest.mark.interop("subscribe-churn", timeout=25.0, profile="robustness")
+@pytest.mark.spec("subscriber-interactions", "message-subscribe-req")
+async def test_subscribe_churn(relay: RelayUnderTest) -> None:
+    """After a client has subscribed and thought better of it again and again, a subscription works."""
+    namespace = relay.namespace(NAMESPACE)
+    async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
+        await announce(publisher, namespace)
+        publications: dict[bytes, Publication] = {}
+        async with answering(publisher, publications):
+            for turn in range(min(SUBSCRIPTIONS, subscriber.requests_left - 1)):
+                request = await subscriber.open(Subscribe(namespace, b"%d" % (turn % 2)))
+                if turn % 2:
+                    await subscriber.answer(request)
+                await subscriber.cancel(request)
+            async with within(REACTION_SECONDS, "answer to the last SUBSCRIBE"):
+                subscription = await subscribe(subscriber, namespace, track=b"last")
+        publications[b"last"].group(0)
+
+        await subscription.objects(*((0, number) for number in range(4)))

@@ -181,6 +181,12 @@ class ClientSession:
             raise RuntimeError("nothing was kept of this connection: dial with quic=QuicOptions()")
         return self._transport.connection
 
+    @property
+    def requests_left(self) -> int:
+        """How many more requests the relay lets us make by now, by ids or by streams."""
+        left = self._session.requests_left
+        return self._transport.stream_credit(unidirectional=False) if left is None else left
+
     def facts(self) -> dict[str, str]:
         """The session in a report's words (the interop runner's `sessions` map)."""
         return _facts(self._transport, self.draft)

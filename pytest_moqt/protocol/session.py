@@ -231,6 +231,13 @@ class Session:
         return not self.draft.request_id_credit or self._next_id < self._our_credit
 
     @property
+    def requests_left(self) -> int | None:
+        """How many more requests the peer's ids allow now; None where the draft sets no limit."""
+        if not self.draft.request_id_credit:
+            return None
+        return max(0, (self._our_credit - self._next_id + 1) // 2)
+
+    @property
     def credit(self) -> int | None:
         """The request id that the peer does not allow any more; None where the draft sets no limit."""
         return self._our_credit if self.draft.request_id_credit else None

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict, deque
 
+from pytest_moqt.protocol.messages import Subscribe
+from pytest_moqt.protocol.objects import SubgroupHeader
+from pytest_moqt.protocol.registries import SessionError
+from pytest_moqt.protocol.spans import drafts
+from pytest_moqt.protocol.transport import TransportClosed
+from pytest_moqt.protocol.values import TrackNamespace
 from pytest_moqt.relay.behaviour import Behaviour
-from pytest_moqt.relay.defects.chapter import CONFORMANCE, Chapter
+from pytest_moqt.relay.defects.chapter import CONFORMANCE, WARN, Chapter
+from pytest_moqt.relay.exchange import Exchange
 from pytest_moqt.relay.session import Session
 
 BEHIND = 128 * 1024
 "Bytes that a subscriber has not acknowledged, with which all others wait for it."
 LOOK_SECONDS = 0.02
 "How often it is looked whether they have to."
+
+UNTOLD = 4096
+"Bytes that a client has not acknowledged of what it is told of namespaces, with which all others wait."
+SESSIONS = 12
+"That the relay has at a time."
+SUBSCRIPTIONS = 16
+"That the relay passes on in its life."
+ALIASES = 32
+"Track aliases that are told from each other."
 
 under_load = Chapter("Conformance: robustness", CONFORMANCE)
 
@@ -46,3 +63,77 @@ class _SlowestDecides(Behaviour):
             for session, streams in self._streams.items()
             if not session.closed
         )
+
+
+@under_load.against(
+    "waits-for-who-watches",
+    "It answers PUBLISH_NAMESPACE when all who watch namespaces have taken what they were told before.",
+    {"stalled-control-reader": "timeout"},
+    drafts(16),
+)
+class _WaitsForWatchers(Behaviour):
+    def __init__(self) -> None:
+        self._watching: set[Exchange] = set()
+
+    def namespace_came(self, exchange: Exchange, namespace: TrackNamespace) -> TrackNamespace | None:
+        self._watching.add(exchange)
+        return namespace
+
+    def accept_namespace(self, exchange: Exchange) -> None:
+        if any(self._is_behind(each) for each in self._watching):
+            exchange.session.call_later(LOOK_SECONDS, self.accept_namespace, exchange)
+        else:
+            super().accept_namespace(exchange)
+
+    def _is_behind(self, watching: Exchange) -> bool:
+        session, stream_id = watching.session, watching.stream_id
+        return not session.closed and stream_id is not None and session.transport.backlog(stream_id) > UNTOLD
+
+
+@under_load.against(
+    "thirteenth-ends-the-first",
+    "It has twelve sessions at a time, and ends the oldest for a new one.",
+    {"load-many-sessions": "closed"},
+)
+class _ThirteenthEndsFirst(Behaviour):
+    def __init__(self) -> None:
+        self._sessions: deque[Session] = deque()
+
+    def established(self, session: Session) -> None:
+        self._sessions.append(session)
+        if len(self._sessions) > SESSIONS:
+            self._sessions.popleft().close(SessionError.INTERNAL_ERROR, "there are too many sessions")
+
+
+@under_load.against(
+    "aliases-of-five-bits",
+    "It sends objects under the lower five bits of their track alias.",
+    {"load-many-subscriptions": "timeout"},
+)
+class _NarrowAliases(Behaviour):
+    def forward_header(self, header: SubgroupHeader) -> SubgroupHeader | None:
+        return dataclasses.replace(header, track_alias=header.track_alias % ALIASES)
+
+
+@under_load.against(
+    "clients-never-gone",
+    "It takes no note of a client that is gone.",
+    {"connection-churn": "timeout", "publisher-churn": WARN},
+)
+class _NeverGone(Behaviour):
+    def notices_end(self, session: Session, closed: TransportClosed) -> bool:  # noqa: ARG002 - of any
+        return False
+
+
+@under_load.against(
+    "sixteen-subscriptions-for-life",
+    "It asks publishers for a track sixteen times, and then no more.",
+    {"subscribe-churn": "timeout"},
+)
+class _SixteenSubscriptions(Behaviour):
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def ask_publisher(self, subscribe: Subscribe) -> Subscribe | None:
+        self._asked += 1
+        return subscribe if self._asked <= SUBSCRIPTIONS else None
