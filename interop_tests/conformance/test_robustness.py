@@ -154,10 +154,12 @@ async def test_load_many_subscriptions(relay: RelayUnderTest) -> None:
         publications: dict[bytes, Publication] = {}
         # As many as it allows without one having ended.
         names = [b"%d" % number for number in range(min(TRACKS, subscriber.requests_left))]
-        async with within(LOAD_SECONDS, f"answer to each of {len(names)} SUBSCRIBE"):
-            async with answering(publisher, publications):
-                requests = [await subscriber.open(Subscribe(namespace, name)) for name in names]
-                answers = [await subscriber.answer(request) for request in requests]
+        async with (
+            within(LOAD_SECONDS, f"answer to each of {len(names)} SUBSCRIBE"),
+            answering(publisher, publications),
+        ):
+            requests = [await subscriber.open(Subscribe(namespace, name)) for name in names]
+            answers = [await subscriber.answer(request) for request in requests]
         refusals = [answer for answer in answers if isinstance(answer, RequestError)]
         if refusals:
             relay.info(f"{len(refusals)} of {len(names)} subscriptions were refused")
