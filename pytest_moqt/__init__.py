@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.values import RangeFilter as RangeFilter
     from pytest_moqt.protocol.values import Redirect as Redirect
     from pytest_moqt.protocol.values import Token as Token
+    from pytest_moqt.protocol.values import TokenAlias as TokenAlias
     from pytest_moqt.protocol.values import TrackNamespace as TrackNamespace
     from pytest_moqt.target import RelayUnderTest as RelayUnderTest
 
@@ -117,7 +118,8 @@ _HOMES = {
     "protocol.registries": "PublishDoneStatus RequestErrorCode SessionError StreamError",
     "protocol.transport": "Ending",
     "protocol.values": """
-        Filter FilterType GroupOrder KeyValues Location RangeFilter Redirect Token TrackNamespace
+        Filter FilterType GroupOrder KeyValues Location RangeFilter Redirect Token TokenAlias
+        TrackNamespace
     """,
     "protocol.spans": "drafts",
     "target": "RelayUnderTest",

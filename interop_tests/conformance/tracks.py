@@ -60,7 +60,7 @@ class Publication:
         size: int = 32,
         fin: bool = True,
         **header: Any,
-    ) -> None:
+    ) -> SubgroupStream:
         """Send objects of a group on a stream of its own.
 
         Args:
@@ -69,12 +69,16 @@ class Publication:
             size: Bytes of each payload.
             fin: Whether the stream ends behind them.
             header: More of the SUBGROUP_HEADER, such as `subgroup_id`.
+
+        Returns:
+            The stream, for what follows where it has not ended.
         """
         stream = self.open(group, **header)
         for number in numbers:
             stream.write(StreamObject(number, payload(group, number, size)))
         if fin:
             stream.finish()
+        return stream
 
     def open(self, group: int, **header: Any) -> SubgroupStream:
         """Open a stream for objects of a group, with more of its SUBGROUP_HEADER such as `subgroup_id`.

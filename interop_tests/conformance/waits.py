@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from pytest_moqt import CaseFailure
+from pytest_moqt import CaseFailure, ClientSession, Request
 
 SILENCE_SECONDS = 0.3
 "How long nothing must come where silence is asserted: what a relay may take to do what it must not."
@@ -39,3 +39,25 @@ async def within(seconds: float, what: str) -> AsyncIterator[None]:
 async def silence() -> None:
     """Give the relay the time to do what it must not do."""
     await asyncio.sleep(SILENCE_SECONDS)
+
+
+async def unanswered(session: ClientSession, request: Request, why: str) -> None:
+    """Make sure that a request is not answered for the time of a silence.
+
+    Args:
+        session: That sent it.
+        request: The request.
+        why: What there should be before an answer, for the report: `its publisher has answered`.
+
+    Raises:
+        CaseFailure: It is.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SILENCE_SECONDS):
+            answer = await session.answer(request)
+            raise CaseFailure(
+                f"the relay answered with {session.describe(answer, type(request))} before {why}",
+                cause="wrong-message",
+                expected=f"no answer before {why}",
+                received=session.describe(answer, type(request)),
+            )

@@ -122,6 +122,10 @@ class Draft(Record):
     "An update of no known request is INVALID_REQUEST_ID (14), else PROTOCOL_VIOLATION (15 and 16 say so)."
     status_update_closes: bool
     "An update of TRACK_STATUS ends the session (19 on); 16 allows it in one place and forbids it in another."
+    updates_answered: bool
+    "REQUEST_UPDATE is answered (15 on)."
+    updates_only_narrow: bool
+    "An update that lets a subscription start earlier ends the session (14, 15)."
 
     @property
     def name(self) -> str:
@@ -190,6 +194,8 @@ _14 = Draft(
     request_update_limit=False,
     unknown_update_is_invalid_id=True,
     status_update_closes=False,
+    updates_answered=False,
+    updates_only_narrow=True,
 )
 
 
@@ -212,6 +218,7 @@ _15 = _after(
     fetch_coding=FetchCoding.FLAGS_WITH_STATUS,
     repeated_tokens_refused=True,
     unknown_update_is_invalid_id=False,
+    updates_answered=True,
 )
 _16 = _after(
     _15,
@@ -225,6 +232,7 @@ _16 = _after(
     object_statuses=frozenset({0x0, 0x3, 0x4}),
     fetch_coding=FetchCoding.FLAGS_ABSOLUTE,
     fetch_ranges=frozenset({0x8C, 0x10C}),
+    updates_only_narrow=False,
     fin_ends_namespace_subscription=True,
 )
 _17 = _after(

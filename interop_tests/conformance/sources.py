@@ -1,0 +1,247 @@
+"""A publisher that sends what the relay asks it for, nothing else, and answers when the relay changes that.
+
+A relay may pass its subscribers' filters and forward states on, or keep them to itself: with a publisher that
+minds what it is asked, a subscriber gets the same from either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_moqt import (
+    UNKNOWN_STREAM_COUNT,
+    ClientSession,
+    Filter,
+    FilterType,
+    KeyValues,
+    Location,
+    Parameter,
+    PublishDone,
+    PublishDoneStatus,
+    RelayUnderTest,
+    RequestOk,
+    RequestUpdate,
+    StreamObject,
+    SubgroupHeader,
+    SubgroupStream,
+    Subscribe,
+    SubscribeOk,
+)
+
+from .tracks import ALIAS, NAMESPACE, TRACK, announce, payload
+from .waits import REACTION_SECONDS, within
+
+START = Location(0, 0)
+CANCELLED = 0x1
+"In every draft (`closing-subgroup-streams`)."
+LAST = (1 << 64) - 1
+
+
+@dataclass
+class Asked:
+    """A SUBSCRIBE of the relay's: which part of the track it wants, and whether now."""
+
+    request: Subscribe
+    alias: int
+    largest: Location | None
+    "When it asked."
+    forward: bool = True
+    start: Location = START
+    last: Location | None = None
+    updates: list[RequestUpdate] = field(default_factory=list)
+    "What it changed since."
+
+    def __post_init__(self) -> None:
+        self.change(self.request.parameters)
+
+    def change(self, parameters: Mapping[Any, Any]) -> None:
+        """Take what a SUBSCRIBE or an update says."""
+        if Parameter.FORWARD in parameters:
+            self.forward = bool(parameters[Parameter.FORWARD])
+        if Parameter.SUBSCRIPTION_FILTER in parameters:
+            self._select(parameters[Parameter.SUBSCRIPTION_FILTER])
+
+    def wants(self, location: Location) -> bool:
+        """Whether the object there is to be sent."""
+        return self.forward and location >= self.start and (self.last is None or location <= self.last)
+
+    def _select(self, wanted: Filter) -> None:
+        self.last = None
+        if wanted.end_group is not None:
+            end = LAST if wanted.end_object is None else wanted.end_object
+            self.last = Location(wanted.end_group, end)
+        group = -1 if self.largest is None else self.largest.group
+        match wanted.type:
+            case FilterType.LARGEST_OBJECT if self.largest is not None:
+                self.start = Location(group, self.largest.object + 1)
+            case FilterType.NEXT_GROUP_START:
+                self.start = Location(group + 1, 0)
+            case FilterType.RELATIVE_START:
+                self.start = Location(max(0, group + 1 - (wanted.groups_back or 0)), 0)
+            case _:
+                self.start = wanted.start or START
+
+
+class SourceStream:
+    """A subgroup, to each SUBSCRIBE that wants some of it."""
+
+    def __init__(self, source: Source, header: SubgroupHeader) -> None:
+        self._source = source
+        self._header = header
+        self._streams: dict[int, SubgroupStream] = {}
+        self._ended: set[int] = set()
+
+    def write(self, *numbers: int) -> None:
+        """Send objects; a stream of which one is left out is reset, as the drafts want it."""
+        for number in numbers:
+            location = Location(self._header.group_id, number)
+            self._source.note(location)
+            for asked in self._source.asked:
+                alias = asked.alias
+                if alias in self._ended:
+                    continue
+                if asked.wants(location):
+                    if alias not in self._streams:
+                        self._streams[alias] = self._source.open(asked, self._header)
+                    item = StreamObject(number, payload(location.group, number))
+                    self._streams[alias].write(item)
+                elif alias in self._streams:
+                    self._streams[alias].reset(CANCELLED)
+                    self._ended.add(alias)
+
+    def finish(self) -> None:
+        """Say that this was the whole subgroup."""
+        for alias, stream in self._streams.items():
+            if alias not in self._ended:
+                stream.finish()
+                self._ended.add(alias)
+
+
+class Source:
+    """A track at its publisher."""
+
+    def __init__(
+        self, session: ClientSession, namespace: tuple[bytes, ...], properties: Mapping[int, Any]
+    ) -> None:
+        self.session = session
+        self.namespace = namespace
+        self.asked: list[Asked] = []
+        "Every SUBSCRIBE of the relay's that stands."
+        self.largest: Location | None = None
+        self.streams = 0
+        "That were opened, for all of them together."
+        self._properties = KeyValues(properties)
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def note(self, location: Location) -> None:
+        """An object exists there."""
+        if self.largest is None or location > self.largest:
+            self.largest = location
+
+    def open(self, asked: Asked, header: SubgroupHeader) -> SubgroupStream:
+        """A stream for what the relay asked for."""
+        self.streams += 1
+        wanted = SubgroupHeader(asked.alias, header.group_id, header.subgroup_id, header.publisher_priority)
+        return self.session.open_subgroup(wanted)
+
+    def subgroup(self, group: int, subgroup_id: int = 0, **header: Any) -> SourceStream:
+        """A subgroup of a group, to be written piece by piece."""
+        return SourceStream(self, SubgroupHeader(ALIAS, group, subgroup_id, **header))
+
+    def group(self, group: int, numbers: Iterable[int] = range(4), **header: Any) -> None:
+        """A group whole."""
+        stream = self.subgroup(group, **header)
+        stream.write(*numbers)
+        stream.finish()
+
+    async def done(self, status: PublishDoneStatus = PublishDoneStatus.TRACK_ENDED) -> None:
+        """Say that this was all."""
+        count = self.streams if len(self.asked) == 1 else UNKNOWN_STREAM_COUNT
+        for asked in self.asked:
+            await self.session.send(asked.request, PublishDone(status, count))
+
+    async def forwarding(self) -> None:
+        """Wait until the relay wants objects, from the start or by an update.
+
+        Raises:
+            CaseFailure: It does not.
+        """
+        async with within(REACTION_SECONDS, "SUBSCRIBE or update of the relay with FORWARD 1"):
+            while not any(asked.forward for asked in self.asked):
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def serve(self) -> None:
+        """Accept what the relay asks for, until cancelled."""
+        try:
+            while True:
+                request = await self.session.receive(Subscribe, where=lambda each: each.track_name == TRACK)
+                asked = Asked(request, ALIAS + len(self.asked), self.largest)
+                self.asked.append(asked)
+                ok = SubscribeOk(asked.alias, self._state(), self._properties)
+                await self.session.reply(request, ok)
+                self._changed.set()
+                for following in (self._follow(asked), self._until_withdrawn(asked)):
+                    self._tasks.add(asyncio.create_task(following))
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def _follow(self, asked: Asked) -> None:
+        while True:
+            update = await self.session.receive_later(asked.request, RequestUpdate)
+            asked.updates.append(update)
+            asked.largest = self.largest
+            asked.change(update.parameters)
+            if self.session.draft.updates_answered:
+                await self.session.reply(update, RequestOk(self._state()))
+            self._changed.set()
+
+    async def _until_withdrawn(self, asked: Asked) -> None:
+        await self.session.wait_withdrawn(asked.request)
+        self.asked.remove(asked)
+        self._changed.set()
+
+    def _state(self) -> KeyValues[Any, Any]:
+        return KeyValues({} if self.largest is None else {Parameter.LARGEST_OBJECT: self.largest})
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    relay: RelayUnderTest, publisher: ClientSession, *, properties: Mapping[int, Any] | None = None
+) -> AsyncIterator[Source]:
+    """A track that a session publishes: the namespace is announced, and every SUBSCRIBE accepted.
+
+    Args:
+        relay: Under test.
+        publisher: The session.
+        properties: Of the track.
+    """
+    namespace = relay.namespace(NAMESPACE)
+    await announce(publisher, namespace)
+    source = Source(publisher, namespace, properties or {})
+    # No task group: what the case finds has to leave it as it is, a skip too.
+    task = asyncio.create_task(source.serve())
+    try:
+        yield source
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.asynccontextmanager
+async def sourced(
+    relay: RelayUnderTest, *, properties: Mapping[int, Any] | None = None
+) -> AsyncIterator[Source]:
+    """The same, with a session of its own."""
+    async with (
+        relay.connect("publisher") as publisher,
+        serving(relay, publisher, properties=properties) as source,
+    ):
+        yield source

@@ -1,0 +1,233 @@
+"""Updates of subscriptions, and the forward state, which says whether objects are wanted now."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from pytest_moqt import (
+    Filter,
+    FilterType,
+    KeyValues,
+    Location,
+    Parameter,
+    PublishDoneStatus,
+    PublishNamespace,
+    RelayUnderTest,
+    RequestError,
+    RequestOk,
+    RequestUpdate,
+    SessionEnded,
+    SessionError,
+    TrackStatus,
+)
+
+from .arrivals import Place
+from .reactions import attack, closes
+from .sources import sourced
+from .tracks import NAMESPACE, TRACK, Subscription, subscribe
+from .waits import REACTION_SECONDS, silence, within
+
+PAUSED, RUNNING = {Parameter.FORWARD: 0}, {Parameter.FORWARD: 1}
+NEVER_USED = 4000
+"A request id that no case comes to."
+
+
+def places(*groups: int) -> list[Place]:
+    """Group and object of all objects of these groups."""
+    return [(group, number) for group in groups for number in range(4)]
+
+
+def from_group(group: int) -> dict[Parameter, Filter]:
+    """The parameter of a subscription that starts with a group."""
+    return {Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.ABSOLUTE_START, Location(group, 0))}
+
+
+async def update(
+    relay: RelayUnderTest, subscription: Subscription, parameters: Mapping[Parameter, Any]
+) -> RequestOk | None:
+    """Change a subscription, and wait until the relay has done so.
+
+    Returns:
+        The answer; None in a draft that gives none: another request is answered behind it.
+
+    Raises:
+        CaseFailure: The relay refuses, or does not answer.
+    """
+    session = subscription.session
+    async with within(REACTION_SECONDS, "answer to the update"):
+        answer = await session.update(subscription.request, KeyValues(dict(parameters)))
+        if answer is None:
+            await session.request(PublishNamespace(relay.namespace(f"{NAMESPACE}/behind")))
+            return None
+    assert isinstance(answer, RequestOk), session.describe(answer, RequestUpdate)
+    return answer
+
+
+@pytest.mark.interop("subscribe-forward-0", timeout=8.0, profile="subscriptions")
+@pytest.mark.spec("message-subscribe-req", "subscriptions", "forward-parameter")
+async def test_subscribe_forward_0(relay: RelayUnderTest) -> None:
+    """A subscription with FORWARD 0 gets no object, and PUBLISH_DONE all the same."""
+    async with sourced(relay) as source, relay.connect("subscriber") as subscriber:
+        subscription = await subscribe(subscriber, source.namespace, PAUSED)
+
+        source.group(0)
+        await source.done()
+
+        await subscription.done()
+        await silence()
+        await subscription.arrivals.take_what_came()
+        assert subscription.places == []
+
+
+@pytest.mark.interop("subscribe-forward-toggle", timeout=10.0, profile="subscriptions")
+@pytest.mark.spec("message-subscribe-update", "message-request-update", "forward-parameter", "subscriptions")
+async def test_subscribe_forward_toggle(relay: RelayUnderTest) -> None:
+    """An update of FORWARD to 1 lets objects come, one to 0 ends that, and both are answered."""
+    async with sourced(relay) as source, relay.connect("subscriber") as subscriber:
+        subscription = await subscribe(subscriber, source.namespace, PAUSED)
+        source.group(0)
+
+        await update(relay, subscription, RUNNING)
+        await source.forwarding()
+        stream = source.subgroup(1)
+        stream.write(0, 1)
+
+        await subscription.objects((1, 0), (1, 1))
+        ok = await update(relay, subscription, PAUSED)
+        stream.write(2)
+        stream.finish()
+        source.group(2)
+        await silence()
+        await subscription.arrivals.take_what_came()
+
+        got = [place for place in subscription.places if place[0] > 0]
+        if ok is None:
+            # "the worst outcome is that it is not processed promptly and some extra objects ... are
+            # delivered" (14 section 9.10).
+            with relay.should("the relay should send no objects after FORWARD 0"):
+                assert got == [(1, 0), (1, 1)]
+            return
+        assert got == [(1, 0), (1, 1)]
+        assert not any(stream.ended for stream in subscription.arrivals.subgroups(subscription.alias)), (
+            "a stream of which objects were left out has a FIN, as if it were complete"
+        )
+        assert ok.parameters.get(Parameter.LARGEST_OBJECT) == Location(1, 1)
+
+
+@pytest.mark.interop("subscribe-forward-upstream", timeout=8.0, profile="subscriptions")
+@pytest.mark.spec("relays-moq", "forward-parameter", "subscriptions")
+async def test_subscribe_forward_upstream(relay: RelayUnderTest) -> None:
+    """The publisher is asked for objects when one subscriber wants them, and only that one gets them."""
+    async with (
+        sourced(relay) as source,
+        relay.connect("subscriber_1") as subscriber_1,
+        relay.connect("subscriber_2") as subscriber_2,
+    ):
+        paused = await subscribe(subscriber_1, source.namespace, PAUSED)
+        running = await subscribe(subscriber_2, source.namespace, RUNNING)
+
+        await source.forwarding()
+        source.group(0)
+
+        await running.objects(*places(0))
+        await silence()
+        await paused.arrivals.take_what_came()
+        assert running.places == places(0)
+        assert paused.places == []
+
+
+@pytest.mark.interop("subscribe-update-ok", timeout=8.0, profile="subscriptions")
+@pytest.mark.spec("message-subscribe-update", "message-request-update")
+async def test_subscribe_update_ok(relay: RelayUnderTest) -> None:
+    """An update of the priority is answered once, one that changes nothing too, and objects keep coming."""
+    async with sourced(relay) as source, relay.connect("subscriber") as subscriber:
+        subscription = await subscribe(subscriber, source.namespace)
+
+        await update(relay, subscription, {Parameter.SUBSCRIBER_PRIORITY: 10})
+        await update(relay, subscription, {})
+        source.group(0)
+
+        await subscription.objects(*places(0))
+        assert subscription.places == places(0)
+
+
+@pytest.mark.interop("subscribe-update-narrow", timeout=8.0, profile="subscriptions")
+@pytest.mark.spec("message-subscribe-update", "message-request-update")
+async def test_subscribe_update_narrow(relay: RelayUnderTest) -> None:
+    """A subscription that was updated to start later gets nothing of what is published before that."""
+    async with sourced(relay) as source, relay.connect("subscriber") as subscriber:
+        subscription = await subscribe(subscriber, source.namespace)
+
+        ok = await update(relay, subscription, from_group(5))
+        source.group(4)
+        source.group(5)
+
+        await subscription.objects(*places(5))
+        await silence()
+        await subscription.arrivals.take_what_came()
+        if ok is None:
+            with relay.should("the relay should send nothing from before the start of an update"):
+                assert subscription.places == places(5)
+        else:
+            assert subscription.places == places(5)
+
+
+@pytest.mark.interop("subscribe-update-widen", timeout=8.0, profile="subscriptions")
+@pytest.mark.spec("message-subscribe-update", "message-request-update")
+async def test_subscribe_update_widen(relay: RelayUnderTest) -> None:
+    """An update may let a subscription start earlier, or be refused; up to draft 15 it ends the session."""
+    async with sourced(relay) as source, attack(relay, "subscriber") as subscriber:
+        subscription = await subscribe(subscriber, source.namespace, from_group(5))
+        if relay.draft.updates_only_narrow:
+            with contextlib.suppress(SessionEnded):
+                await subscriber.update(subscription.request, KeyValues(from_group(2)))
+            await closes(relay, subscriber, SessionError.PROTOCOL_VIOLATION)
+            return
+
+        async with within(REACTION_SECONDS, "answer to the update"):
+            answer = await subscriber.update(subscription.request, KeyValues(from_group(2)))
+
+        if isinstance(answer, RequestError):
+            # "When a REQUEST_UPDATE is unsuccessful, the publisher MUST also terminate the subscription by
+            # sending a PUBLISH_DONE with error code UPDATE_FAILED."
+            relay.info(f"the relay refused: {subscriber.describe(answer, RequestUpdate)}")
+            done = await subscription.done()
+            if done.status != PublishDoneStatus.UPDATE_FAILED:
+                relay.warn("wrong-code", f"PUBLISH_DONE says {done.status}, not UPDATE_FAILED")
+            return
+        source.group(2)
+        source.group(5)
+        await subscription.objects(*places(2, 5))
+
+
+@pytest.mark.interop("subscribe-update-unknown-request", timeout=8.0, profile="subscriptions", until=16)
+@pytest.mark.spec("message-subscribe-update", "message-request-update")
+async def test_subscribe_update_unknown_request(relay: RelayUnderTest) -> None:
+    """An update of a request that never was ends the session with PROTOCOL_VIOLATION."""
+    async with attack(relay) as attacker:
+        frame = attacker.frame(RequestUpdate(existing_request_id=NEVER_USED, request_id=0))
+        await attacker.send_raw(frame)
+
+        await closes(relay, attacker, SessionError.PROTOCOL_VIOLATION)
+
+
+@pytest.mark.interop("request-update-misplaced", timeout=10.0, profile="subscriptions", since=18)
+@pytest.mark.spec("session-init", "message-request-update", "message-track-status")
+async def test_request_update_misplaced(relay: RelayUnderTest) -> None:
+    """An update that begins a stream ends the session, and so does one of TRACK_STATUS from draft 19 on."""
+    async with attack(relay) as attacker:
+        frame = attacker.frame(RequestUpdate(request_id=0))
+        attacker.open_stream(unidirectional=False).send(frame.encode(relay.draft))
+
+        await closes(relay, attacker, SessionError.PROTOCOL_VIOLATION)
+
+    if relay.draft.status_update_closes:
+        async with attack(relay) as attacker:
+            asked = await attacker.open(TrackStatus(relay.namespace(NAMESPACE), TRACK))
+            await attacker.send_raw(attacker.frame(RequestUpdate(request_id=2)), asked)
+
+            await closes(relay, attacker, SessionError.PROTOCOL_VIOLATION)
