@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from pytest_moqt.protocol.registries import RequestErrorCode as RequestErrorCode
     from pytest_moqt.protocol.registries import SessionError as SessionError
     from pytest_moqt.protocol.registries import StreamError as StreamError
+    from pytest_moqt.protocol.spans import Span as Span
     from pytest_moqt.protocol.spans import drafts as drafts
     from pytest_moqt.protocol.transport import Ending as Ending
     from pytest_moqt.protocol.values import Filter as Filter
@@ -121,7 +122,7 @@ _HOMES = {
         Filter FilterType GroupOrder KeyValues Location RangeFilter Redirect Token TokenAlias
         TrackNamespace
     """,
-    "protocol.spans": "drafts",
+    "protocol.spans": "Span drafts",
     "target": "RelayUnderTest",
 }
 "Module to the names that are public here; a test holds them equal to the imports above."

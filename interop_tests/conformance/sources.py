@@ -65,6 +65,11 @@ class Asked:
         if Parameter.SUBSCRIPTION_FILTER in parameters:
             self._select(parameters[Parameter.SUBSCRIPTION_FILTER])
 
+    @property
+    def said(self) -> list[KeyValues[Any, Any]]:
+        """The parameters of everything that it said of this subscription."""
+        return [self.request.parameters, *(update.parameters for update in self.updates)]
+
     def wants(self, location: Location) -> bool:
         """Whether the object there is to be sent."""
         return self.forward and location >= self.start and (self.last is None or location <= self.last)

@@ -47,7 +47,7 @@ def selecting(
 ) -> KeyValues[Any, Any]:
     """The parameters of a SUBSCRIBE with a filter."""
     where = None if start is None else Location(*start)
-    return KeyValues({Parameter.SUBSCRIPTION_FILTER: Filter(kind, where, end_group)})
+    return KeyValues(((Parameter.SUBSCRIPTION_FILTER, Filter(kind, where, end_group)),))
 
 
 def places(*groups: int, numbers: range = range(OBJECTS)) -> list[Place]:
@@ -59,11 +59,7 @@ def places(*groups: int, numbers: range = range(OBJECTS)) -> list[Place]:
 async def kept(relay: RelayUnderTest) -> AsyncIterator[tuple[Source, Subscription]]:
     """A track with a subscriber that has no filter: it gets everything, so that the relay does too."""
     async with sourced(relay) as source, relay.connect("subscriber_1") as subscriber_1:
-        yield source, await subscribe(subscriber_1, source.namespace, EVERYTHING)
-
-
-EVERYTHING = selecting(FilterType.ABSOLUTE_START, (0, 0))
-"From the first object on, in a draft that has a filter in every SUBSCRIBE too."
+        yield source, await subscribe(subscriber_1, source.namespace)
 
 
 @pytest.mark.interop("subscribe-filter-absolute-range", timeout=8.0, profile="subscriptions")
@@ -319,5 +315,5 @@ async def test_subscribe_range_filters_disabled(relay: RelayUnderTest) -> None:
 
 def _by_number(source: Source, ranges: tuple[tuple[int, int], ...]) -> Subscribe:
     """A SUBSCRIBE for the objects with these numbers."""
-    wanted = KeyValues({Parameter.OBJECTID_FILTER: RangeFilter(0, ranges)})
-    return Subscribe(source.namespace, TRACK, wanted)
+    wanted = ((Parameter.OBJECTID_FILTER, RangeFilter(0, ranges)),)
+    return Subscribe(source.namespace, TRACK, KeyValues(wanted))

@@ -7,6 +7,7 @@ import secrets
 import pytest
 
 from pytest_moqt import (
+    CaseFailure,
     ClientSession,
     KeyValues,
     Location,
@@ -32,6 +33,7 @@ from .sources import Source, serving, sourced
 from .tracks import (
     NAMESPACE,
     TRACK,
+    Parameters,
     Publication,
     Subscription,
     announce,
@@ -40,7 +42,7 @@ from .tracks import (
     payload,
     subscribe,
 )
-from .waits import REACTION_SECONDS, silence, unanswered, within
+from .waits import REACTION_SECONDS, SILENCE_SECONDS, silence, unanswered, within
 
 CANCELLED = 0x1
 TRACKS = 10
@@ -54,6 +56,8 @@ APPLICATION_NUMBER, APPLICATION_BYTES = 0x3840, 0x3841
 CACHE_MS = 60_000
 TIMEOUT_MS = 54_321
 "A delivery timeout that nobody would think of."
+RENDEZVOUS_MS = 5_000
+SHORT_MS = 200
 VIOLATION = drafts(14, 15)
 "Drafts in which a second subscription should end the session."
 
@@ -84,7 +88,8 @@ async def test_subscribe_upstream_error(relay: RelayUnderTest) -> None:
     namespace = relay.namespace(NAMESPACE)
     async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
         await announce(publisher, namespace)
-        for number, code in enumerate((RequestErrorCode.UNAUTHORIZED, UNKNOWN_CODE)):
+        codes: tuple[RequestErrorCode | int, ...] = (RequestErrorCode.UNAUTHORIZED, UNKNOWN_CODE)
+        for number, code in enumerate(codes):
             request = await subscriber.open(Subscribe(namespace, b"%d" % number))
             routed = await publisher.receive(Subscribe)
 
@@ -159,6 +164,60 @@ async def ends_session(relay: RelayUnderTest, subscriber: ClientSession, again: 
             await subscriber.request(again, expect=RequestError)
     except SessionEnded:
         judge_close(relay, subscriber, await subscriber.wait_closed(), SessionError.PROTOCOL_VIOLATION)
+
+
+# ---- waiting for a publisher ----------------------------------------------------------------------
+
+
+@pytest.mark.interop(
+    "subscribe-rendezvous-wait", timeout=8.0, profile="subscriptions", level="should", since=18, optional=True
+)
+@pytest.mark.spec("rendezvous-timeout")
+async def test_subscribe_rendezvous_wait(relay: RelayUnderTest) -> None:
+    """A subscription that allows the relay a time to find a publisher stands when one comes in that time."""
+    namespace = relay.namespace(NAMESPACE)
+    waiting = Subscribe(namespace, TRACK, KeyValues(((Parameter.RENDEZVOUS_TIMEOUT, RENDEZVOUS_MS),)))
+    async with relay.connect("subscriber") as subscriber, relay.connect("publisher") as publisher:
+        request = await subscriber.open(waiting)
+        try:
+            await unanswered(subscriber, request, "there is a publisher")
+        except CaseFailure:
+            refusal = await subscriber.expect(request, RequestError)
+            if refusal.code == RequestErrorCode.NOT_SUPPORTED:
+                raise
+            said = subscriber.describe(refusal, Subscribe)
+            if refusal.code == RequestErrorCode.TIMEOUT:
+                relay.info(f"the relay waits for less than {SILENCE_SECONDS:g} s: {said}")
+            else:
+                relay.warn("should", f"the relay should hold a subscription with RENDEZVOUS_TIMEOUT: {said}")
+            return
+
+        await announce(publisher, namespace)
+        routed = await publisher.receive(Subscribe)
+        await publisher.reply(routed, SubscribeOk(track_alias=1))
+
+        async with within(REACTION_SECONDS, "SUBSCRIBE_OK"):
+            await subscriber.expect(request, SubscribeOk)
+
+
+@pytest.mark.interop(
+    "subscribe-rendezvous-expired",
+    timeout=8.0,
+    profile="subscriptions",
+    level="should",
+    since=18,
+    optional=True,
+)
+@pytest.mark.spec("rendezvous-timeout")
+async def test_subscribe_rendezvous_expired(relay: RelayUnderTest) -> None:
+    """A subscription for which no publisher comes is refused: with 0 at once, else when its time is over."""
+    namespace = relay.namespace(NAMESPACE)
+    async with relay.connect("subscriber") as subscriber:
+        none = Subscribe(namespace, b"at once", KeyValues(((Parameter.RENDEZVOUS_TIMEOUT, 0),)))
+        await refuses(relay, subscriber, none, RequestErrorCode.DOES_NOT_EXIST)
+        # The time itself is waited for; as short as one can be told from none.
+        some = Subscribe(namespace, TRACK, KeyValues(((Parameter.RENDEZVOUS_TIMEOUT, SHORT_MS),)))
+        await refuses(relay, subscriber, some, RequestErrorCode.TIMEOUT)
 
 
 # ---- what SUBSCRIBE_OK says -----------------------------------------------------------------------
@@ -260,7 +319,7 @@ async def test_subscribe_params_not_forwarded(relay: RelayUnderTest) -> None:
         relay.connect("subscriber_2") as subscriber_2,
     ):
         for subscriber, token in ((subscriber_1, tokens[0]), (subscriber_2, tokens[1])):
-            parameters = {
+            parameters: Parameters = {
                 Parameter.OBJECT_DELIVERY_TIMEOUT: TIMEOUT_MS,
                 Parameter.AUTHORIZATION_TOKEN: token,
                 Parameter.SUBSCRIBER_PRIORITY: 77,
@@ -274,7 +333,7 @@ async def test_subscribe_params_not_forwarded(relay: RelayUnderTest) -> None:
         # What an update would take to come.
         await silence()
 
-        said = [message.parameters for asked in source.asked for message in (asked.request, *asked.updates)]
+        said = [each for asked in source.asked for each in asked.said]
         told = [value for parameters in said for value in parameters.all(Parameter.AUTHORIZATION_TOKEN)]
         assert not {token.value for token in tokens} & {token.value for token in told}
         with relay.should("the relay should keep DELIVERY_TIMEOUT of a subscriber to itself"):
