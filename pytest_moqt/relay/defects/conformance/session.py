@@ -18,6 +18,7 @@ from pytest_moqt.relay.connection import Answer
 from pytest_moqt.relay.defects.chapter import (
     CONFORMANCE,
     CONTROL_STREAM,
+    INFO,
     REQUEST_STREAMS,
     SUB_PROTOCOL,
     WARN,
@@ -164,7 +165,7 @@ class _SetupEndpointWrongCode(Behaviour):
 @in_sessions.against(
     "setup-endpoint-strict",
     "It serves one path of one authority, as it may.",
-    {"setup-path-unsupported": "info", "setup-authority-unsupported": "info"},
+    {"setup-path-unsupported": INFO, "setup-authority-unsupported": INFO},
     transports=RAW_QUIC,
 )
 class _SetupEndpointStrict(Behaviour):
@@ -240,7 +241,7 @@ class _SetupTwiceBorne(_Overlooks):
 @in_sessions.against(
     "setup-second-control-stream-borne",
     "It reads no second bidirectional stream, as it may.",
-    {"setup-second-control-stream": "info", "bidi-unexpected-first-message": "info"},
+    {"setup-second-control-stream": INFO, "bidi-unexpected-first-message": INFO},
     drafts(14, 15),
 )
 class _SetupSecondControlStreamBorne(_Overlooks):
