@@ -13,8 +13,9 @@ from pytest_moqt.client.failures import RequestAbandoned
 from pytest_moqt.client.quic import ClientTransport
 from pytest_moqt.client.session import ClientSession
 from pytest_moqt.protocol import messages as m
+from pytest_moqt.protocol.buffer import Reader
 from pytest_moqt.protocol.drafts import DRAFTS, Draft, Topology
-from pytest_moqt.protocol.framing import encode
+from pytest_moqt.protocol.framing import decode, encode, pull_frame
 from pytest_moqt.protocol.layouts import Sender
 from pytest_moqt.protocol.objects import (
     ObjectDatagram,
@@ -76,6 +77,44 @@ def opened(draft: Draft) -> tuple[ClientSession, Silence]:
     stream_id = 3 if draft.topology is Topology.REQUEST_STREAMS else 0
     session.handle(StreamData(stream_id, setup.encode(draft)))
     return session, transport
+
+
+class Packets(Silence):
+    """A transport that notes what each of its packets has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.driver = self
+        self.packets: list[tuple[int, bytes]] = []
+        self._queued: list[tuple[int, bytes]] = []
+
+    def send(self, stream_id: int, data: bytes, *, fin: bool = False) -> None:
+        self._queued.append((stream_id, data))
+
+    def flush(self) -> None:
+        self.packets += [(self._queued[0][0], b"".join(data for _, data in self._queued))]
+        self._queued.clear()
+
+
+@pytest.mark.parametrize("draft", ALL)
+async def test_setup_goes_out_byte_by_byte(draft: Draft) -> None:
+    """Each in a packet of its own, in order, when the block is left."""
+    transport = Packets()
+    session = ClientSession(
+        cast("ClientTransport", transport), draft, "client", KeyValues(), time.monotonic()
+    )
+
+    async with session.byte_by_byte(0):
+        session.begin()
+        assert transport.packets == []
+
+    sent = b"".join(data for _, data in transport.packets)
+    assert {len(data) for _, data in transport.packets} == {1}
+    assert {stream_id for stream_id, _ in transport.packets} == {session.control_stream.stream_id}
+    assert decode(pull_frame(Reader(sent, draft.integers)), draft, Sender.CLIENT)[0] == m.Setup(
+        KeyValues({SetupOption.MAX_REQUEST_ID: 100} if draft.request_id_credit else {}),
+        () if draft.version_code is None else (draft.version_code,),
+    )
 
 
 @pytest.mark.parametrize("draft", STREAM_PER_REQUEST)

@@ -32,6 +32,7 @@ from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import parse_relay_url
 from pytest_moqt.protocol.transport import (
     DatagramData,
+    Ending,
     StopSending,
     StreamData,
     StreamReset,
@@ -40,6 +41,7 @@ from pytest_moqt.protocol.transport import (
 )
 from pytest_moqt.protocol.webtransport import (
     BUFFERED_STREAM_REJECTED,
+    SESSION_GONE,
     encode_capsule,
     encode_close,
     stream_header,
@@ -509,6 +511,27 @@ async def test_resets_and_stops_are_mapped(certificates: Certificates) -> None:
             transport.reset(mapped, 2**32)
 
 
+async def test_the_end_of_a_streams_session_tells_nothing_of_the_stream(certificates: Certificates) -> None:
+    """A relay that ends a session resets its streams with WT_SESSION_GONE, perhaps before it says so."""
+    owner = Owner()
+    async with (
+        serve(certificates.good, WebTransportPeer, alpn=H3) as server,
+        connected(url(server), owner, certificates) as transport,
+    ):
+        stream_id = transport.open_stream(unidirectional=False)
+        transport.send(stream_id, b"x")
+        await server.peer.until(lambda peer: stream_id in peer.received)
+
+        server.peer.reset(stream_id, SESSION_GONE)
+        server.peer.stop(stream_id, SESSION_GONE)
+        server.webtransport.send_on_connect(encode_close(3, "gone"), fin=True)
+        ended = await closed(transport)
+
+        assert owner.events == [ended]
+        assert (ended.code, ended.ending) == (3, Ending.CAPSULE)
+        assert await transport.wait_connect_ended(DEADLINE)
+
+
 async def test_datagrams_pass_up_to_the_limit(certificates: Certificates) -> None:
     """One byte names the session, so one less is left; datagrams of other sessions are dropped."""
     owner = Owner()
@@ -548,6 +571,37 @@ async def test_our_close_is_a_capsule_and_then_the_connections_end(certificates:
         assert (peer.terminated.error_code, peer.terminated.frame_type) == (ErrorCode.H3_NO_ERROR, None)
         assert sum(len(data) for data in peer.inside.values()) == 5000
     assert owner.events == [TransportClosed(3, "enough", by_peer=False, layer="session")]
+
+
+async def test_a_session_can_be_left_by_the_end_of_its_connect_stream(certificates: Certificates) -> None:
+    """A FIN without a capsule, and the connection stays."""
+    owner = Owner()
+    async with (
+        serve(certificates.good, WebTransportPeer, alpn=H3) as server,
+        connected(url(server), owner, certificates) as transport,
+    ):
+        transport.leave(Ending.FIN)
+        await server.peer.until(lambda peer: 0 in peer.ended)
+
+        assert server.webtransport.closes == []
+        assert await closed(transport) == TransportClosed(0, "", by_peer=False, layer="session")
+        assert not await transport.wait_connect_ended(0)
+
+
+async def test_a_session_can_be_left_by_the_connections_end(certificates: Certificates) -> None:
+    """CONNECTION_CLOSE with H3_NO_ERROR, and nothing on the CONNECT stream."""
+    owner = Owner()
+    async with (
+        serve(certificates.good, WebTransportPeer, alpn=H3) as server,
+        connected(url(server), owner, certificates) as transport,
+    ):
+        transport.leave(Ending.CONNECTION)
+        await closed(transport)
+        await transport.finish()
+        await server.peer.until(lambda peer: peer.terminated)
+
+        assert 0 not in server.peer.ended
+        assert server.webtransport.closes == []
 
 
 async def test_our_close_can_be_awaited_before_finish(certificates: Certificates) -> None:
@@ -621,8 +675,10 @@ async def test_the_end_of_the_connect_stream_is_code_0(certificates: Certificate
         connected(url(server), owner, certificates) as transport,
     ):
         server.peer.send(0, b"", fin=True)
+        ended = await closed(transport)
 
-        assert await closed(transport) == TransportClosed(0, "", by_peer=True, layer="session")
+        assert ended == TransportClosed(0, "", by_peer=True, layer="session")
+        assert ended.ending is Ending.FIN
 
 
 async def test_an_answer_that_ends_the_stream_ends_the_session(certificates: Certificates) -> None:

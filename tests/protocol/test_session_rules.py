@@ -392,17 +392,13 @@ def test_a_control_stream_that_we_stopped_may_be_reset(draft: Draft) -> None:
     assert pair.client.closed is None
 
 
-@pytest.mark.parametrize("draft", ALL)
-@pytest.mark.parametrize("how", ["fin", "reset", "stop"])
-def test_control_stream_may_not_end(draft: Draft, how: str) -> None:
-    """Closing, resetting or stopping the control stream is a violation (`session-init`)."""
-    pair = Pair(draft)
+def end_control(pair: Pair, how: str) -> None:
+    """Have the server end the control stream: its own, or with `stop` the client's."""
     transport = pair.transports[Sender.SERVER]
-    if draft.topology is Topology.SINGLE_CONTROL_STREAM:
+    if pair.client.draft.topology is Topology.SINGLE_CONTROL_STREAM:
         server_control = client_control = 0
     else:
         server_control, client_control = 3, 2
-
     if how == "fin":
         transport.send(server_control, b"", fin=True)
     elif how == "reset":
@@ -410,7 +406,29 @@ def test_control_stream_may_not_end(draft: Draft, how: str) -> None:
     else:
         transport.stop(client_control, 1)
 
+
+@pytest.mark.parametrize("draft", ALL)
+@pytest.mark.parametrize("how", ["fin", "reset", "stop"])
+def test_control_stream_may_not_end(draft: Draft, how: str) -> None:
+    """Closing, resetting or stopping the control stream is a violation (`session-init`)."""
+    pair = Pair(draft)
+
+    end_control(pair, how)
+
     assert_closed(pair, pair.client, SessionError.PROTOCOL_VIOLATION, "the control stream was")
+
+
+@pytest.mark.parametrize("draft", ALL)
+@pytest.mark.parametrize("how", ["fin", "reset", "stop"])
+def test_control_stream_may_end_before_the_session(draft: Draft, how: str) -> None:
+    """Of a session whose end is awaited, streams may end first."""
+    pair = Pair(draft)
+    pair.client.control_may_end = True
+
+    end_control(pair, how)
+    pair.settle()
+
+    assert pair.client.closed is None
 
 
 # ---- requests and replies --------------------------------------------------------------------------
