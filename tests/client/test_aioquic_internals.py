@@ -101,6 +101,7 @@ async def test_a_peer_without_datagrams_takes_none(certificates: Certificates) -
         connected(f"moqt://localhost:{server.port}", owner, certificates) as transport,
     ):
         assert internals.largest_datagram(transport._quic) == 0
+        assert internals.datagram_limit(transport._quic) == 0
 
 
 async def test_a_peers_small_datagram_limit_is_kept(certificates: Certificates) -> None:
@@ -111,6 +112,7 @@ async def test_a_peers_small_datagram_limit_is_kept(certificates: Certificates) 
         connected(f"moqt://localhost:{server.port}", owner, certificates) as transport,
     ):
         assert internals.largest_datagram(transport._quic) == 97
+        assert internals.datagram_limit(transport._quic) == 100
 
 
 async def test_what_is_unsent_and_unacknowledged_is_counted(certificates: Certificates) -> None:

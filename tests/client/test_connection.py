@@ -77,11 +77,23 @@ async def test_the_facts_of_a_plain_connection(transport: str) -> None:
         resumed=False,
         active_migration=True,
         spare_connection_ids=7,
+        max_datagram_frame=65535,
         handshake_ms=standing.handshake_ms,
     )
     assert standing == expected
     assert standing.handshake_ms is not None
     assert over == expected
+
+
+async def test_the_relay_may_open_few_streams() -> None:
+    """As many as a case says, of each kind."""
+    with EmbeddedRelay() as relay:
+        async with session_with(QuicOptions(peer_streams=8), relay) as session:
+            for limit in (
+                session.connection.quic._local_max_streams_uni,
+                session.connection.quic._local_max_streams_bidi,
+            ):
+                assert limit.value == 8
 
 
 async def test_the_facts_of_a_connection_that_never_came_about() -> None:
