@@ -109,15 +109,14 @@ class Discovery:
                 return namespace
 
     async def _by_request(self) -> TrackNamespace:
-        request = await self.session.receive(PublishNamespace, where=self._is_news)
-        self._requests[request.track_namespace] = request
-        await self.session.reply(request, RequestOk())
-        return request.track_namespace
-
-    def _is_news(self, request: PublishNamespace) -> bool:
-        """Whether it is under the prefix, as those that it may send uninvited need not be."""
-        namespace = request.track_namespace
-        return namespace[: len(self.prefix)] == self.prefix and namespace not in self._notices
+        # It may send any, and wait for the answer to one before it sends the next.
+        while True:
+            request = await self.session.receive(PublishNamespace)
+            await self.session.reply(request, RequestOk())
+            namespace = request.track_namespace
+            if namespace[: len(self.prefix)] == self.prefix and namespace not in self._notices:
+                self._requests[namespace] = request
+                return namespace
 
     @staticmethod
     def _say(suffix: TrackNamespace) -> str:
