@@ -167,7 +167,8 @@ async def _is_offered(
     request = await open_publish(publisher, prefix, track=name, alias=OTHER_ALIAS + number)
     await silence()
     offer = await came(subscriber, Publish, where=lambda offer: offer.track_name == name)
-    if offer is not None:
-        await subscriber.reply(offer, RequestError(RequestErrorCode.UNINTERESTED, "no more"))
-    await accepted(relay, publisher, request)
-    return offer is not None
+    if offer is None:
+        await accepted(relay, publisher, request)
+        return False
+    await subscriber.reply(offer, RequestError(RequestErrorCode.UNINTERESTED, "no more"))
+    return True
