@@ -40,7 +40,8 @@ async def test_namespace_33_fields(relay: RelayUnderTest) -> None:
     """A namespace of more than 32 fields ends the session with PROTOCOL_VIOLATION, in every request."""
     namespace = relay.namespace(NAMESPACE)
     namespace += (b"f",) * (MOST_FIELDS - len(namespace))
-    await _end_the_session(relay, namespace, (*namespace, b"f"), SubscribeNamespace(namespace))
+    requests = (PublishNamespace(namespace), Subscribe(namespace, TRACK), SubscribeNamespace(namespace))
+    await _end_the_session(relay, namespace, (*namespace, b"f"), *requests)
 
 
 @pytest.mark.interop("namespace-0-fields", timeout=8.0, profile="namespaces")
@@ -48,21 +49,20 @@ async def test_namespace_33_fields(relay: RelayUnderTest) -> None:
 async def test_namespace_0_fields(relay: RelayUnderTest) -> None:
     """A namespace of no fields ends the session with PROTOCOL_VIOLATION; from 17 on it is one like others."""
     namespace = relay.namespace(NAMESPACE)
+    # Only a subscription: a publisher of this namespace would get everybody's, where a relay takes it.
     async with relay.connect("subscriber") as subscriber:
         if not relay.draft.min_namespace_fields:
-            # Only a subscription: a publisher of this namespace would get everybody's.
             async with within(REACTION_SECONDS, "answer to SUBSCRIBE"):
                 answer = await subscriber.request(Subscribe((), namespace[-1]))
             relay.info(f"the relay answers with {subscriber.describe(answer, Subscribe)}")
             return
-    await _end_the_session(relay, namespace, ())
+    await _end_the_session(relay, namespace, (), Subscribe(namespace, TRACK))
 
 
 async def _end_the_session(
-    relay: RelayUnderTest, allowed: TrackNamespace, forbidden: TrackNamespace, *others: Request
+    relay: RelayUnderTest, allowed: TrackNamespace, forbidden: TrackNamespace, *requests: Request
 ) -> None:
     """Make requests for a namespace that may not be, each in a session that must end for it."""
-    requests: list[Request] = [PublishNamespace(allowed), Subscribe(allowed, TRACK), *others]
     async with harmless(relay):
         for request in requests:
             async with relay.connect("attacker") as attacker:
