@@ -305,6 +305,8 @@ class Upstream:
         forward = self.track.behaviour.asks_for_objects(forward)
         if forward == self.forward or not self.established or self.exchange is None or self._done:
             return
+        if not self.exchange.answered:
+            return  # a PUBLISH, whose answer comes first and says it, or is followed by what it cannot say
         self.forward = forward
         # The filter is for draft 14, whose update always has a start, which may not decrease.
         self.exchange.update(

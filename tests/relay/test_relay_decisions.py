@@ -14,7 +14,12 @@ from pytest_moqt.protocol.framing import Frame
 from pytest_moqt.protocol.layouts import defines
 from pytest_moqt.protocol.objects import PADDING_STREAM, StreamObject, SubgroupHeader
 from pytest_moqt.protocol.parameters import Parameter, Properties, SetupOption
-from pytest_moqt.protocol.registries import RequestErrorCode, SessionError, StreamError
+from pytest_moqt.protocol.registries import (
+    PublishDoneStatus,
+    RequestErrorCode,
+    SessionError,
+    StreamError,
+)
 from pytest_moqt.protocol.transport import StreamData, TransportClosed
 from pytest_moqt.protocol.values import KeyValues, Token, TokenAlias, TrackNamespace
 from pytest_moqt.relay.behaviour import Behaviour
@@ -353,6 +358,57 @@ def test_a_withdrawn_namespace_may_stay(number: int) -> None:
     subscriber.request(m.Subscribe(NAMESPACE, TRACK))
 
     assert publisher.expect(m.Subscribe).message.track_name == TRACK
+
+
+class _Stubborn(Behaviour):
+    """Hears neither the end of an interest nor a refusal, and tells no publisher to send."""
+
+    def __init__(self) -> None:
+        self.done: list[Session] = []
+
+    def ends_interest(self, exchange: Exchange) -> bool:
+        return exchange.session.closed
+
+    def drops_refused(self, exchange: Exchange) -> bool:
+        return False
+
+    def asks_for_objects(self, wanted: bool) -> bool:
+        return False
+
+    def publisher_done(self, session: Session) -> None:
+        self.done.append(session)
+
+
+@pytest.mark.parametrize("number", WITH_TRACKS)
+def test_who_refuses_and_cancels_may_go_unheard(number: int) -> None:
+    """Objects of the refused track come all the same, and the next is offered."""
+    relay = FakeRelay(_Stubborn())
+    publisher, subscriber = relay.client(number), relay.client(number)
+    interest = subscriber.request(m.SubscribeTracks(NAMESPACE))
+    publisher.request(m.Publish(NAMESPACE, TRACK, ALIAS))
+    refusal = m.RequestError(RequestErrorCode.UNINTERESTED, "no")
+    subscriber.say(subscriber.expect(m.Publish), refusal)
+
+    subscriber.cancel(interest)
+    publisher.open_subgroup(HEADER).send(StreamObject(0, b"unwanted"), fin=True)
+    publisher.request(m.Publish(NAMESPACE, b"next", ALIAS + 1))
+
+    assert [stream.payloads for stream in subscriber.streams] == [[b"unwanted"]]
+    assert subscriber.expect(m.Publish).message.track_name == b"next"
+
+
+def test_whether_a_publisher_is_told_to_send_is_a_decision(number: int) -> None:
+    """One that waits goes on waiting, though there is a subscriber; its end is noted."""
+    behaviour = _Stubborn()
+    relay = FakeRelay(behaviour)
+    publisher, subscriber = relay.client(number), relay.client(number)
+    published = publisher.request(m.Publish(NAMESPACE, TRACK, ALIAS, KeyValues({Parameter.FORWARD: 0})))
+
+    subscriber.request(m.Subscribe(NAMESPACE, TRACK))
+    publisher.say(published, m.PublishDone(PublishDoneStatus.TRACK_ENDED, 0))
+
+    assert publisher.incoming(m.RequestUpdate) is None
+    assert behaviour.done == [publisher.session]
 
 
 @pytest.mark.parametrize("number", WITH_TRACKS)

@@ -84,6 +84,18 @@ def test_tracks_asked_for_without_objects_are_offered_so(relay: FakeRelay, numbe
     assert groups(subscriber) == [b"group 1"]
 
 
+@pytest.mark.parametrize("number", ASKS_PAUSED)
+def test_a_publisher_is_answered_before_it_is_updated(relay: FakeRelay, number: int) -> None:
+    """However soon the relay knows that nobody wants objects."""
+    publisher, subscriber = relay.client(number), relay.client(number)
+    wants_tracks(subscriber, forward=0)
+
+    publish(publisher)
+
+    said = [type(message) for _, message in publisher.messages]
+    assert said.index(m.RequestOk) < (said.index(m.RequestUpdate) if m.RequestUpdate in said else len(said))
+
+
 @pytest.mark.parametrize("number", ACCEPTS_WITH)
 @pytest.mark.parametrize("says", [True, False], ids=["said", "omitted"])
 def test_accepting_turns_objects_on(relay: FakeRelay, number: int, says: bool) -> None:
