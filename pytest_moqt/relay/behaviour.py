@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from pytest_moqt.relay.internals import ServerConnection
     from pytest_moqt.relay.ranges import Range
     from pytest_moqt.relay.session import Session
+    from pytest_moqt.relay.timeouts import Timeouts
 
 
 class Behaviour:
@@ -243,6 +244,26 @@ class Behaviour:
     def selected(self, exchange: Exchange, part: Range) -> Range:  # noqa: ARG002 - whoever asks
         """The part of a track that a subscription gets, as its filter has it."""
         return part
+
+    def track_alias(self, session: Session) -> int:
+        """What a track is called in a subscriber's session."""
+        return session.new_alias()
+
+    def unsubscribes(self, exchange: Exchange) -> bool:  # noqa: ARG002 - whoever asks
+        """Whether a subscription is over that its client ended."""
+        return True
+
+    def forward_state(self, wanted: int) -> bool:
+        """Whether a subscription is sent objects whose FORWARD is this."""
+        return bool(wanted)
+
+    def delivery_timeouts(self, timeouts: Timeouts) -> Timeouts:
+        """How long objects and subgroups of a subscription may wait for the subscriber."""
+        return timeouts
+
+    def request_group(self, value: int) -> int:
+        """The NEW_GROUP_REQUEST that a publisher gets, for a subscriber's."""
+        return value
 
     def updated(self, exchange: Exchange, ok: RequestOk) -> None:
         """Answer REQUEST_UPDATE of a subscription, where the draft answers it."""

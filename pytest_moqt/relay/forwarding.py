@@ -49,6 +49,7 @@ from pytest_moqt.relay.cache import Cache, TrackCache
 from pytest_moqt.relay.clock import Clock, Timer
 from pytest_moqt.relay.exchange import Exchange
 from pytest_moqt.relay.fetching import Fetching, Fill, fill_course
+from pytest_moqt.relay.new_groups import NewGroups
 from pytest_moqt.relay.ranges import Range, following, is_backwards, is_past, selected
 from pytest_moqt.relay.session import Session
 from pytest_moqt.relay.timeouts import DeliveryWatch, Timeouts, timeouts
@@ -97,6 +98,7 @@ class Track:
         self.published_with: Parameters = KeyValues()
         "What SUBSCRIBE_OK or PUBLISH said beside them."
         self._seen: OrderedDict[Hashable, Upstream] = OrderedDict()
+        self._new_groups = NewGroups()
         self._fetches: set[object] = set()
 
     @property
@@ -132,7 +134,7 @@ class Track:
             return True
         # FORWARD is 1 whatever the subscriber says: "Relays SHOULD set the Forward flag to 1 when a new
         # subscription needs to be sent upstream" (`forward-handling`).
-        request = self.behaviour.ask_publisher(m.Subscribe(*self.name))
+        request = self.behaviour.ask_publisher(m.Subscribe(*self.name, self._new_group()))
         upstream = Upstream(self, session)
         if request is not None:
             exchange = session.request(request, upstream)
@@ -142,6 +144,25 @@ class Track:
         self.upstreams.append(upstream)
         upstream.await_answer()
         return True
+
+    def _new_group(self) -> Parameters:
+        """NEW_GROUP_REQUEST for the first SUBSCRIBE, if a subscriber has one (`new-group-request`)."""
+        if self.established:
+            return KeyValues()
+        wanted = [down.new_group for down in self.downstreams if down.new_group is not None]
+        if not wanted:
+            return KeyValues()
+        self._new_groups.sent(max(wanted))
+        return KeyValues(((Parameter.NEW_GROUP_REQUEST, max(wanted)),))
+
+    def request_group(self, value: int) -> None:
+        """Pass a subscriber's NEW_GROUP_REQUEST on, if it is to be."""
+        if self._new_groups.passes(value, self.largest, self.properties):
+            value = self.behaviour.request_group(value)
+            self._new_groups.sent(value)
+            for upstream in self.upstreams:
+                if upstream.established and upstream.exchange is not None:
+                    upstream.exchange.update(KeyValues(((Parameter.NEW_GROUP_REQUEST, value),)))
 
     def published_by(self, upstream: Upstream, parameters: Parameters, properties: Properties) -> None:
         """A publisher has accepted, or offered the track: tell the subscribers that wait."""
@@ -215,6 +236,7 @@ class Track:
 
     def note(self, location: Location) -> None:
         """An object exists there."""
+        self._new_groups.came(location.group, self.largest)
         if self.largest is None or location > self.largest:
             self.largest = location
 
@@ -474,8 +496,10 @@ class Downstream:
         self.exchange: Exchange | None = None
         "None for a moment only: the relay's own PUBLISH before it is sent."
         self.established = False
-        self.alias = session.new_alias()
-        self.forward = bool(parameters.get(Parameter.FORWARD, 1))
+        self.alias = track.behaviour.track_alias(session)
+        self.forward = track.behaviour.forward_state(parameters.get(Parameter.FORWARD, 1))
+        self.new_group: int | None = parameters.get(Parameter.NEW_GROUP_REQUEST)
+        "What it was opened with."
         self._parameters = parameters
         self._wanted: Filter | None = parameters.get(Parameter.SUBSCRIPTION_FILTER)
         self._range = Range()
@@ -594,7 +618,8 @@ class Downstream:
     @property
     def timeouts(self) -> Timeouts:
         """How long the client has to take what it is sent."""
-        return timeouts(self._parameters, self.track.published_with, self.track.properties)
+        given = timeouts(self._parameters, self.track.published_with, self.track.properties)
+        return self.track.behaviour.delivery_timeouts(given)
 
     def takes(self, location: Location) -> bool:
         """Whether the object there is to be sent."""
@@ -704,8 +729,10 @@ class Downstream:
         """Take REQUEST_UPDATE."""
         if not isinstance(message, m.RequestUpdate) or self.exchange is None:
             return
-        if not self.session.answers_updates():
+        if self.session.draft.updates_only_narrow:
             self._check_narrower(message.parameters.get(Parameter.SUBSCRIPTION_FILTER))
+        if Parameter.NEW_GROUP_REQUEST in message.parameters:
+            self.track.request_group(message.parameters[Parameter.NEW_GROUP_REQUEST])
         resumed = self._change(message.parameters)
         if self._unanswered or (resumed and self.established and self.track.waking):
             # The largest object is told when the relay knows it again, as whoever joins there needs it.
@@ -725,7 +752,9 @@ class Downstream:
     def cancelled(self) -> None:
         """The client has unsubscribed."""
         self._refuse_joins()
-        self.track.remove_downstream(self)
+        assert self.exchange is not None, "its request is what was cancelled"
+        if self.session.closed or self.track.behaviour.unsubscribes(self.exchange):
+            self.track.remove_downstream(self)
 
     # private
 
@@ -749,7 +778,8 @@ class Downstream:
             return
         last = self._range.last
         widens = last is not None and (wanted.end_group is None or wanted.end_group > last.group)
-        if wanted.start < self._range.start or widens:
+        # Draft 15 lets it end later.
+        if wanted.start < self._range.start or (widens and not self.session.draft.updates_answered):
             raise ProtocolViolation("SUBSCRIBE_UPDATE widens the subscription")
 
     def _answer_update(self, update: m.RequestUpdate) -> None:
@@ -783,7 +813,7 @@ class Downstream:
         unchanged = [pair for pair in self._parameters.pairs if pair[0] not in changed]
         self._parameters = KeyValues([*unchanged, *changed.items()])
         if Parameter.FORWARD in parameters:
-            forward = bool(parameters[Parameter.FORWARD])
+            forward = self.track.behaviour.forward_state(parameters[Parameter.FORWARD])
             resumed = forward and not self.forward
             self._joining_moves = self._joining_moves or resumed
             self.forward = forward

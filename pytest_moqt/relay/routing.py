@@ -22,7 +22,7 @@ from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import ProtocolViolation
 from pytest_moqt.protocol.layouts import defines
 from pytest_moqt.protocol.parameter_layouts import parameter_layout
-from pytest_moqt.protocol.parameters import Parameter
+from pytest_moqt.protocol.parameters import Parameter, Parameters
 from pytest_moqt.protocol.registries import REQUEST_ERRORS, RequestErrorCode
 from pytest_moqt.protocol.values import KeyValues, TrackNamespace
 from pytest_moqt.relay.behaviour import Behaviour
@@ -41,6 +41,15 @@ from pytest_moqt.relay.inquiring import StatusInquiry
 from pytest_moqt.relay.session import Session
 from pytest_moqt.relay.tokens import repeats
 from pytest_moqt.relay.track_properties import unknown_mandatory, unsupported
+
+RANGE_FILTERS = (
+    Parameter.SUBGROUP_FILTER,
+    Parameter.OBJECTID_FILTER,
+    Parameter.PRIORITY_FILTER,
+    Parameter.OBJECT_PROPERTY_FILTER,
+    Parameter.TRACK_PROPERTY_FILTER,
+)
+"Of drafts that have them (`range-filters`)."
 
 
 def is_prefix(prefix: TrackNamespace, namespace: TrackNamespace) -> bool:
@@ -117,6 +126,11 @@ class Router:
         if unauthorized is not None:
             exchange.reply(unauthorized)
             return True
+        parameters: Parameters = getattr(exchange.request, "parameters", KeyValues())
+        if any(each in parameters for each in RANGE_FILTERS):
+            # MAX_FILTER_RANGES is 0 here (`max-filter-ranges`).
+            error = m.RequestError(RequestErrorCode.INVALID_FILTER, "this relay takes no range filters")
+            return self._object(exchange, error)
         return is_reserved(draft, _namespace(exchange.request)) and self._object(exchange, _RESERVED)
 
     def _object(self, exchange: Exchange, error: m.RequestError) -> bool:
@@ -242,6 +256,8 @@ class Router:
         if established:
             downstream.establish()
             track.forward_changed()
+            if downstream.established and downstream.new_group is not None:
+                track.request_group(downstream.new_group)
         # Those too that published the namespace of a track that others have offered: "Relays MUST send
         # SUBSCRIBE messages to all matching publishers" (18 section 9.5).
         publishers = self.behaviour.publishers(self.publishers_of(request.track_namespace))

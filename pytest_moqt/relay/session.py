@@ -867,6 +867,9 @@ class Session:
                 raise ProtocolViolation(f"{layout.label} belongs on the control stream")
             stream.exchange = self.new_request(message, stream.stream_id)
             return
+        of_status = isinstance(exchange.request, m.TrackStatus)
+        if of_status and isinstance(message, m.RequestUpdate) and self.draft.status_update_closes:
+            raise ProtocolViolation(f"{layout.label} of TRACK_STATUS")
         if exchange.over and not (exchange.ours and not exchange.answered):
             return
         self._request_message(exchange, message, layout)

@@ -16,7 +16,7 @@ from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.objects import StreamObject, SubgroupHeader
 from pytest_moqt.protocol.registries import PublishDoneStatus, StreamError
 from pytest_moqt.relay.behaviour import Behaviour
-from pytest_moqt.relay.defects.chapter import DELIVERED, Chapter
+from pytest_moqt.relay.defects.chapter import DELIVERED, WARN, Chapter
 from pytest_moqt.relay.session import Session
 
 CHOSEN = 1
@@ -169,7 +169,17 @@ class _StreamsUnfinished(Behaviour):
 # ---- PUBLISH_DONE ----------------------------------------------------------------------------------
 
 
-@in_delivery("publish-done-kept", "It keeps the publisher's PUBLISH_DONE to itself.", DELIVERED, "timeout")
+@in_delivery(
+    "publish-done-kept",
+    "It keeps the publisher's PUBLISH_DONE to itself.",
+    DELIVERED,
+    "timeout",
+    suite={
+        "publish-done-forwarded": "timeout",
+        "publish-done-stream-count": "timeout",
+        "publish-done-on-publisher-loss": WARN,
+    },
+)
 class _PublishDoneKept(Behaviour):
     def publish_done(self, done: m.PublishDone) -> m.PublishDone | None:  # noqa: ARG002 - kept
         return None
@@ -180,6 +190,7 @@ class _PublishDoneKept(Behaviour):
     "It passes PUBLISH_DONE on with INTERNAL_ERROR where the publisher said TRACK_ENDED.",
     DELIVERED,
     "data",
+    suite={"publish-done-forwarded": WARN},
 )
 class _PublishDoneWrongStatus(Behaviour):
     def publish_done(self, done: m.PublishDone) -> m.PublishDone | None:
@@ -202,6 +213,7 @@ class _PublishDoneCountsTooFew(Behaviour):
     "It passes PUBLISH_DONE on with a stream more than it opened.",
     DELIVERED,
     "data",
+    suite={"publish-done-stream-count": "timeout"},
 )
 class _PublishDoneCountsTooMany(Behaviour):
     def publish_done(self, done: m.PublishDone) -> m.PublishDone | None:

@@ -18,6 +18,7 @@ from pytest_moqt.relay.defects.chapter import (
     REQUEST_STREAMS,
     ROUTED,
     UNPUBLISHED,
+    WARN,
     Chapter,
 )
 from pytest_moqt.relay.exchange import Exchange
@@ -438,7 +439,14 @@ class _Rendezvous(Behaviour):
         self.answer(exchange, m.RequestError(RequestErrorCode.TIMEOUT, "no publisher came"))
 
 
-@on_rendezvous("rendezvous-immediate-error", "It ignores RENDEZVOUS_TIMEOUT.", HELD, "data", REQUEST_STREAMS)
+@on_rendezvous(
+    "rendezvous-immediate-error",
+    "It ignores RENDEZVOUS_TIMEOUT.",
+    HELD,
+    "data",
+    REQUEST_STREAMS,
+    suite={"subscribe-rendezvous-wait": WARN, "subscribe-rendezvous-expired": WARN},
+)
 class _RendezvousImmediateError(Behaviour):
     def hold_seconds(self, subscribe: m.Subscribe) -> float:  # noqa: ARG002 - ignored
         return 0.0
@@ -469,7 +477,14 @@ class _RendezvousWrongCode(Behaviour):
         self.no_publisher(exchange)
 
 
-@on_rendezvous("rendezvous-never", "It never ends a rendezvous.", HELD, "timeout", REQUEST_STREAMS)
+@on_rendezvous(
+    "rendezvous-never",
+    "It never ends a rendezvous.",
+    HELD,
+    "timeout",
+    REQUEST_STREAMS,
+    suite={"subscribe-rendezvous-expired": "timeout"},
+)
 class _RendezvousNever(_Rendezvous):
     pass
 
