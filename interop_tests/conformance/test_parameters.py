@@ -11,7 +11,9 @@ from pytest_moqt import (
     GroupOrder,
     KeyValues,
     Parameter,
+    Property,
     RelayUnderTest,
+    RequestOk,
     SessionError,
     Span,
     Subscribe,
@@ -21,6 +23,7 @@ from pytest_moqt import (
 from .reactions import attack, closes
 from .sources import sourced
 from .tracks import NAMESPACE, TRACK, Parameters, subscribe
+from .waits import REACTION_SECONDS, silence, within
 
 ORDER_AT = ((drafts(14, 14), -4), (drafts(15), -1))
 FORWARD_AT = ((drafts(14, 14), -3), (drafts(15), -1))
@@ -87,3 +90,29 @@ async def test_subscribe_delivery_timeout_zero(relay: RelayUnderTest) -> None:
             await subscription.objects(*((0, number) for number in range(4)))
             await subscription.streams(1)
             assert [stream.ended for stream in subscription.arrivals.subgroups(subscription.alias)] == [True]
+
+
+@pytest.mark.interop(
+    "subscribe-new-group-request", timeout=8.0, profile="subscriptions", since=16, optional=True
+)
+@pytest.mark.spec("new-group-request", "dynamic-groups")
+async def test_subscribe_new_group_request(relay: RelayUnderTest) -> None:
+    """A wish for a new group reaches the publisher, once as long as it is outstanding."""
+    any_group: Parameters = {Parameter.NEW_GROUP_REQUEST: 0}
+    next_group: Parameters = {Parameter.NEW_GROUP_REQUEST: 5}
+    async with (
+        sourced(relay, properties={Property.DYNAMIC_GROUPS: 1}) as source,
+        relay.connect("subscriber") as subscriber,
+    ):
+        subscription = await subscribe(subscriber, source.namespace, any_group)
+        source.group(0)
+        await subscription.objects(*((0, number) for number in range(4)))
+
+        for _ in range(2):
+            async with within(REACTION_SECONDS, "answer to the update"):
+                answer = await subscriber.update(subscription.request, KeyValues(next_group))
+            assert isinstance(answer, RequestOk)
+        await silence()
+
+        wishes = [said.get(Parameter.NEW_GROUP_REQUEST) for asked in source.asked for said in asked.said]
+        assert [wish for wish in wishes if wish is not None] == [0, 5]

@@ -19,7 +19,7 @@ from pytest_moqt import (
 )
 
 from .tracks import NAMESPACE, TRACK, Subscription, announce, established, first_subscribe, payload, subscribe
-from .waits import DELIVERY_SECONDS, REACTION_SECONDS, within
+from .waits import DELIVERY_SECONDS, REACTION_SECONDS, silence, within
 
 GROUPS, SUBGROUPS = 3, 2
 SENT = [(group, number) for group in range(2) for number in range(4)]
@@ -51,7 +51,7 @@ async def test_publish_done_forwarded(relay: RelayUnderTest) -> None:
             await each.objects(*SENT)
             await each.streams(2)
             done = await each.done()
-            assert each.places == SENT
+            assert set(SENT) <= set(each.places)
             if done.status != PublishDoneStatus.TRACK_ENDED:
                 relay.warn("wrong-code", f"PUBLISH_DONE says {done.status} of a track that has ended")
             if relay.draft.topology is Topology.REQUEST_STREAMS:
@@ -86,13 +86,16 @@ async def test_publish_done_stream_count(relay: RelayUnderTest) -> None:
         await publication.done(streams=GROUPS * SUBGROUPS)
         await datagrams.done(streams=0)
 
-        await subscription.streams(GROUPS * SUBGROUPS)
         done, none = await subscription.done(), await quick.done()
+        if done.stream_count != UNKNOWN_STREAM_COUNT:
+            await subscription.streams(done.stream_count)
+        await silence()
+        await subscription.arrivals.take_what_came()
         opened = len(subscription.arrivals.subgroups(subscription.alias))
         assert done.stream_count in (opened, UNKNOWN_STREAM_COUNT)
         # "If the publisher did not open any streams for this subscription, the publisher MUST set Stream
-        # Count to 0" (18): nobody is unable to count to that.
-        assert none.stream_count == len(subscription.arrivals.subgroups(quick.alias)) == 0
+        # Count to 0" (18): nobody is unable to count to that. There may be one that says that the track ends.
+        assert none.stream_count == len(subscription.arrivals.subgroups(quick.alias))
 
 
 @pytest.mark.interop("publish-done-on-publisher-loss", timeout=10.0, profile="subscriptions", level="should")

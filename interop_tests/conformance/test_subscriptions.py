@@ -66,7 +66,7 @@ VIOLATION = drafts(14, 15)
 
 
 @pytest.mark.interop("subscribe-ok-waits-for-upstream", timeout=5.0, profile="subscriptions")
-@pytest.mark.spec("relays-moq", "message-subscribe-ok")
+@pytest.mark.spec("subscriber-interactions", "message-subscribe-ok")
 async def test_subscribe_ok_waits_for_upstream(relay: RelayUnderTest) -> None:
     """SUBSCRIBE is answered when its publisher has accepted, not before."""
     namespace = relay.namespace(NAMESPACE)
@@ -296,7 +296,7 @@ async def test_subscribe_largest_present(relay: RelayUnderTest) -> None:
 
 
 @pytest.mark.interop("subscribe-track-properties", timeout=5.0, profile="subscriptions", since=16)
-@pytest.mark.spec("message-subscribe-ok", "properties", "extension-headers")
+@pytest.mark.spec("message-subscribe-ok", "relay-track-handling", "properties", "extension-headers")
 async def test_subscribe_track_properties(relay: RelayUnderTest) -> None:
     """SUBSCRIBE_OK has the properties of the track that the relay does not know, unchanged."""
     unknown = {APPLICATION_NUMBER: 7, APPLICATION_BYTES: b"\x00\xffbytes"}
@@ -344,7 +344,7 @@ async def test_subscribe_params_not_forwarded(relay: RelayUnderTest) -> None:
 
 
 @pytest.mark.interop("subscribe-unsubscribe", timeout=8.0, profile="subscriptions")
-@pytest.mark.spec("message-unsubscribe", "request-cancellation")
+@pytest.mark.spec("message-unsubscribe", "request-cancellation", "closing-subgroup-streams")
 async def test_subscribe_unsubscribe(relay: RelayUnderTest) -> None:
     """A subscriber that ends its subscription gets no more, open streams are reset, others miss nothing."""
     async with (

@@ -321,6 +321,11 @@ class Connection:
         """Let the relay send no more than it may by now, as if what comes were read no longer."""
         self.quic.withholds_credit = True
 
+    def grant_credit(self) -> None:
+        """Let the relay send again, as if all were read that has come."""
+        self.quic.withholds_credit = False
+        self._carrier.driver.send_soon()
+
     def change_connection_id(self) -> None:
         """Address the relay by another of the ids that it gave, and retire the one in use."""
         self.quic.change_connection_id()
