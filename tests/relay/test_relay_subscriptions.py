@@ -13,8 +13,8 @@ from pytest_moqt.protocol.layouts import reply_names
 from pytest_moqt.protocol.objects import StreamObject, SubgroupHeader
 from pytest_moqt.protocol.parameter_layouts import parameter_layout
 from pytest_moqt.protocol.parameters import Parameter, Property
-from pytest_moqt.protocol.registries import STREAM_ERRORS, RequestErrorCode, StreamError
-from pytest_moqt.protocol.values import Filter, FilterType, KeyValues, Location
+from pytest_moqt.protocol.registries import STREAM_ERRORS, RequestErrorCode, SessionError, StreamError
+from pytest_moqt.protocol.values import Filter, FilterType, KeyValues, Location, RangeFilter
 from pytest_moqt.relay import limits
 
 NAMESPACE = (b"moq-test", b"interop")
@@ -26,6 +26,8 @@ REFUSING = [number for number in SUPPORTED if DRAFTS[number].past_filters_refuse
 BACKWARDS = [number for number in REFUSING if DRAFTS[number].request_id_credit]
 "Where the end group of a filter is written as it is, not as a difference."
 FULL = [number for number in SUPPORTED if parameter_layout(Parameter.FILL_PARAMETERS, DRAFTS[number])]
+NARROWING = [number for number in SUPPORTED if DRAFTS[number].updates_only_narrow]
+FILTERING = [number for number in SUPPORTED if parameter_layout(Parameter.OBJECTID_FILTER, DRAFTS[number])]
 BY_SUBGROUP = [
     number for number in SUPPORTED if parameter_layout(Parameter.SUBGROUP_DELIVERY_TIMEOUT, DRAFTS[number])
 ]
@@ -104,9 +106,51 @@ def test_a_narrower_end_holds_at_once(relay: FakeRelay, number: int) -> None:
     assert line.subscriber.closed is None
 
 
+@pytest.mark.parametrize("number", NARROWING)
+def test_an_earlier_start_ends_the_session(relay: FakeRelay, number: int) -> None:
+    """'the Start Location MUST not decrease' (15), 'MUST NOT' (14)."""
+    line = Subscribed(relay, number, SUBSCRIPTION_FILTER=Filter(FilterType.ABSOLUTE_START, Location(3, 0)))
+
+    line.subscriber.update(
+        line.asked, {Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.ABSOLUTE_START, Location(2, 0))}
+    )
+
+    assert line.subscriber.closed == (
+        SessionError.PROTOCOL_VIOLATION,
+        "SUBSCRIBE_UPDATE widens the subscription",
+    )
+
+
 @pytest.mark.parametrize("number", ANSWERING)
+def test_a_later_end_is_taken(relay: FakeRelay, number: int) -> None:
+    """15 speaks of updates that increase the End Location, and no later draft forbids them."""
+    line = Subscribed(
+        relay, number, SUBSCRIPTION_FILTER=Filter(FilterType.ABSOLUTE_RANGE, Location(0, 1), end_group=0)
+    )
+
+    longer = Filter(FilterType.ABSOLUTE_RANGE, Location(0, 1), end_group=1)
+    line.subscriber.update(line.asked, {Parameter.SUBSCRIPTION_FILTER: longer})
+    line.publish(1, 0)
+
+    assert line.places == [(1, 0)]
+    assert line.subscriber.closed is None
+
+
+@pytest.mark.parametrize("number", FILTERING)
+def test_range_filters_are_refused(relay: FakeRelay, number: int) -> None:
+    """MAX_FILTER_RANGES is 0 here: "an endpoint MUST reject this with ... INVALID_FILTER"."""
+    subscriber = relay.client(number)
+    wanted = KeyValues(((Parameter.OBJECTID_FILTER, RangeFilter(0, ((1, 2),))),))
+
+    answer = subscriber.ask(m.Subscribe(NAMESPACE, TRACK, wanted))
+
+    assert isinstance(answer, m.RequestError)
+    assert answer.code == RequestErrorCode.INVALID_FILTER
+
+
+@pytest.mark.parametrize("number", [number for number in ANSWERING if number not in NARROWING])
 def test_a_wider_filter_is_taken(relay: FakeRelay, number: int) -> None:
-    """From 15 on updates may widen a subscription; objects that are past do not come again."""
+    """From 16 on updates may let a subscription start earlier; objects that are past do not come again."""
     narrow = Filter(FilterType.ABSOLUTE_RANGE, Location(3, 0), end_group=3)
     line = Subscribed(relay, number, SUBSCRIPTION_FILTER=narrow)
     line.publish(0, 0)
