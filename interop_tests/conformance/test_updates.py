@@ -7,6 +7,7 @@ import contextlib
 import pytest
 
 from pytest_moqt import (
+    ClientSession,
     Filter,
     FilterType,
     KeyValues,
@@ -16,16 +17,19 @@ from pytest_moqt import (
     PublishNamespace,
     RelayUnderTest,
     RequestError,
+    RequestErrorCode,
     RequestOk,
     RequestUpdate,
     SessionEnded,
     SessionError,
+    Subscribe,
+    SubscribeOk,
     TrackStatus,
 )
 
-from .arrivals import Place
+from .arrivals import Arrivals, Place
 from .reactions import attack, closes
-from .sources import sourced
+from .sources import Source, sourced
 from .tracks import NAMESPACE, TRACK, Parameters, Subscription, subscribe
 from .waits import REACTION_SECONDS, silence, within
 
@@ -54,7 +58,7 @@ async def update(
         The answer; None in a draft that gives none: another request is answered behind it.
 
     Raises:
-        CaseFailure: The relay refuses, or does not answer.
+        CaseFailure: The relay does not answer, or refuses and says nothing more.
     """
     session = subscription.session
     async with within(REACTION_SECONDS, "answer to the update"):
@@ -62,8 +66,33 @@ async def update(
         if answer is None:
             await session.request(PublishNamespace(relay.namespace(f"{NAMESPACE}/behind")))
             return None
+    if isinstance(answer, RequestError):
+        # It may: "exactly one REQUEST_OK or REQUEST_ERROR message indicating if the update was successful".
+        await update_failed(relay, subscription)
+        relay.not_offered("update-refused", session.describe(answer, RequestUpdate))
     assert isinstance(answer, RequestOk), session.describe(answer, RequestUpdate)
     return answer
+
+
+async def update_failed(relay: RelayUnderTest, subscription: Subscription) -> None:
+    """Wait for what has to follow a refusal: the publisher "MUST also terminate the subscription".
+
+    Raises:
+        CaseFailure: It does not.
+    """
+    done = await subscription.done()
+    if done.status != PublishDoneStatus.UPDATE_FAILED:
+        relay.warn("wrong-code", f"PUBLISH_DONE says {done.status}, not UPDATE_FAILED")
+
+
+async def paused(relay: RelayUnderTest, subscriber: ClientSession, source: Source) -> Subscription:
+    """Subscribe with FORWARD 0; a relay that says it has no such thing has none of these cases."""
+    request = await subscriber.open(Subscribe(source.namespace, TRACK, KeyValues(PAUSED)))
+    answer = await subscriber.answer(request)
+    if isinstance(answer, RequestError) and answer.code == RequestErrorCode.NOT_SUPPORTED:
+        relay.not_offered("forward-0-refused", subscriber.describe(answer, Subscribe))
+    ok = await subscriber.expect(request, SubscribeOk)
+    return Subscription(subscriber, request, ok, Arrivals(subscriber))
 
 
 @pytest.mark.interop("subscribe-forward-0", timeout=8.0, profile="subscriptions")
@@ -71,7 +100,7 @@ async def update(
 async def test_subscribe_forward_0(relay: RelayUnderTest) -> None:
     """A subscription with FORWARD 0 gets no object, and PUBLISH_DONE all the same."""
     async with sourced(relay) as source, relay.connect("subscriber") as subscriber:
-        subscription = await subscribe(subscriber, source.namespace, PAUSED)
+        subscription = await paused(relay, subscriber, source)
 
         source.group(0)
         await source.done()
@@ -88,7 +117,7 @@ async def test_subscribe_forward_0(relay: RelayUnderTest) -> None:
 async def test_subscribe_forward_toggle(relay: RelayUnderTest) -> None:
     """An update of FORWARD to 1 lets objects come, one to 0 ends that, and both are answered."""
     async with sourced(relay) as source, relay.connect("subscriber") as subscriber:
-        subscription = await subscribe(subscriber, source.namespace, PAUSED)
+        subscription = await paused(relay, subscriber, source)
         source.group(0)
 
         await update(relay, subscription, RUNNING)
@@ -129,7 +158,7 @@ async def test_subscribe_forward_upstream(relay: RelayUnderTest) -> None:
         relay.connect("subscriber_1") as subscriber_1,
         relay.connect("subscriber_2") as subscriber_2,
     ):
-        paused = await subscribe(subscriber_1, source.namespace, PAUSED)
+        resting = await paused(relay, subscriber_1, source)
         running = await subscribe(subscriber_2, source.namespace, RUNNING)
 
         await source.forwarding()
@@ -137,9 +166,9 @@ async def test_subscribe_forward_upstream(relay: RelayUnderTest) -> None:
 
         await running.objects(*places(0))
         await silence()
-        await paused.arrivals.take_what_came()
+        await resting.arrivals.take_what_came()
         assert running.places == places(0)
-        assert paused.places == []
+        assert resting.places == []
 
 
 @pytest.mark.interop("subscribe-update-ok", timeout=8.0, profile="subscriptions")
@@ -194,12 +223,8 @@ async def test_subscribe_update_widen(relay: RelayUnderTest) -> None:
             answer = await subscriber.update(subscription.request, KeyValues(from_group(2)))
 
         if isinstance(answer, RequestError):
-            # "When a REQUEST_UPDATE is unsuccessful, the publisher MUST also terminate the subscription by
-            # sending a PUBLISH_DONE with error code UPDATE_FAILED."
             relay.info(f"the relay refused: {subscriber.describe(answer, RequestUpdate)}")
-            done = await subscription.done()
-            if done.status != PublishDoneStatus.UPDATE_FAILED:
-                relay.warn("wrong-code", f"PUBLISH_DONE says {done.status}, not UPDATE_FAILED")
+            await update_failed(relay, subscription)
             return
         # The answer, and what the publisher was told, may overtake each other.
         await silence()
