@@ -35,6 +35,7 @@ async def test_object_status_end_of_track(relay: RelayUnderTest) -> None:
                 seconds=REACTION_SECONDS / 2,
             )
         except CaseFailure:
+            assert _statuses(subscription, 1, 0) == [], "the object came with another status than 0x4"
             done = await subscription.done()
             assert done.status == PublishDoneStatus.TRACK_ENDED
             relay.info("the end of the track came as PUBLISH_DONE")
