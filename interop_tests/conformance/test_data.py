@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 
 import pytest
 
-from pytest_moqt import Filter, FilterType, Location, Parameter, RelayUnderTest, StreamObject
+from pytest_moqt import (
+    Filter,
+    FilterType,
+    Location,
+    Parameter,
+    PublishDone,
+    PublishDoneStatus,
+    QuicOptions,
+    RelayUnderTest,
+    StreamObject,
+)
 
 from .tracks import (
     NAMESPACE,
@@ -18,12 +29,15 @@ from .tracks import (
     payload,
     subscribe,
 )
+from .waits import silence
 
 MEBIBYTE = 1024 * 1024
 MANY_OBJECTS = 3000
 "Of one stream: some hundred packets, and a third of a second in a relay of Python."
 MANY_GROUPS = 200
 SUBSCRIBERS = 10
+CANCELLED = 0x1
+"With which a stream is given up; the same number in all drafts (`stream-reset-codes`)."
 
 
 @pytest.mark.interop("single-object", timeout=5.0, profile="data")
@@ -149,6 +163,82 @@ async def test_many_small_objects(relay: RelayUnderTest) -> None:
         came = [item for stream in subscription.subgroups for item in stream.objects]
         assert [item.object_id for item in came] == list(range(MANY_OBJECTS))
         assert all(item.payload == payload(0, item.object_id, 1 + item.object_id % 100) for item in came)
+
+
+@pytest.mark.interop("many-groups", timeout=15.0, profile="data")
+@pytest.mark.spec("model-group", "resource-exhaustion")
+async def test_many_groups(relay: RelayUnderTest) -> None:
+    """Of a burst of groups each comes whole or not at all, and never on more streams than are allowed."""
+    few = QuicOptions(max_streams=MANY_GROUPS // 2)
+    namespace = relay.namespace(NAMESPACE)
+    async with (
+        relay.connect("publisher") as publisher,
+        relay.connect("subscriber", quic=few) as subscriber,
+    ):
+        await announce(publisher, namespace)
+        publication, subscription = await first_subscribe(publisher, subscriber, namespace)
+        for group in range(MANY_GROUPS):
+            publication.group(group, [0])
+
+        # Streams "MUST" be cancelled at a limit (`resource-exhaustion`): of which a relay has its own.
+        with relay.should(f"all of {MANY_GROUPS} groups come"):
+            await subscription.streams(MANY_GROUPS, seconds=8.0)
+
+        # More streams than are allowed end the connection, which fails the case as the session is left.
+        assert len(set(subscription.places)) == len(subscription.places) > 0
+        assert all(octets == payload(*place) for place, octets in subscription.payloads.items())
+        whole = [len(stream.objects) == 1 for stream in subscription.subgroups if stream.ended]
+        assert all(whole), "a stream ended without its object"
+
+
+@pytest.mark.interop("object-duplicate-identical", timeout=6.0, profile="data", level="should")
+@pytest.mark.spec("caching-relays", "malformed-tracks", "closing-subgroup-streams")
+async def test_object_duplicate_identical(relay: RelayUnderTest) -> None:
+    """Objects that a publisher sends again, unchanged, after a reset come to the subscriber at least once."""
+    async with established(relay) as (publication, subscription):
+        broken = publication.open(0)
+        for number in range(3):
+            broken.write(StreamObject(number, payload(0, number)))
+        await subscription.objects(*((0, number) for number in range(3)))
+        broken.reset(CANCELLED)
+        publication.group(0, range(5))
+
+        # A relay may give up a subgroup whose stream was reset; it may not take the track for malformed.
+        with relay.should("what follows is passed on"):
+            await subscription.objects(*((0, number) for number in range(5)))
+        publication.group(1)
+        await subscription.objects(*((1, number) for number in range(4)))
+
+        again = len(subscription.places) - len(set(subscription.places))
+        if again:
+            relay.info(f"{again} objects came twice")
+        assert all(octets == payload(*place) for place, octets in subscription.payloads.items())
+
+
+@pytest.mark.interop("object-duplicate-conflicting", timeout=6.0, profile="data", level="may", optional=True)
+@pytest.mark.spec("malformed-tracks", "caching-relays")
+async def test_object_duplicate_conflicting(relay: RelayUnderTest) -> None:
+    """An object that is sent twice with different bytes ends the track as malformed, or comes as sent."""
+    async with established(relay) as (publication, subscription):
+        publication.group(0, [0], size=32)
+        await subscription.objects((0, 0))
+        publication.group(0, [0], size=48)
+
+        await silence()
+        # What becomes of who sends this is left open; its subscriber suffers no more than the track's end.
+        publication.session.close_awaited = True
+        await subscription.arrivals.take_what_came()
+        came = [item.payload for stream in subscription.subgroups for item in stream.objects]
+        assert came[0] == payload(0, 0, 32)
+        assert set(came) <= {payload(0, 0, 32), payload(0, 0, 48)}
+        try:
+            async with asyncio.timeout(0):
+                done = await subscription.session.receive_later(subscription.request, PublishDone)
+        except TimeoutError:
+            relay.info(f"the relay passed on {len(came)} of the two")
+        else:
+            assert done.status == PublishDoneStatus.MALFORMED_TRACK
+            relay.info("the relay took the track for malformed")
 
 
 @pytest.mark.interop("fanout-10", timeout=10.0, profile="data")

@@ -22,7 +22,7 @@ from pytest_moqt.client.errors import ConnectError
 from pytest_moqt.client.session import ClientSession, connect
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import parse_relay_url
-from pytest_moqt.protocol.messages import PublishNamespace, RequestOk
+from pytest_moqt.protocol.messages import PublishNamespace, RequestOk, Subscribe
 from pytest_moqt.relay.embedded import EmbeddedRelay
 from pytest_moqt.relay.features import Features
 
@@ -129,6 +129,35 @@ async def test_windows_are_what_was_asked_for() -> None:
             configuration = session.connection.quic.configuration
 
     assert (configuration.max_data, configuration.max_stream_data) == (4000, 3000)
+
+
+async def test_streams_are_as_many_as_was_asked_for() -> None:
+    """The relay is told at first how many of its own it may have open."""
+    with EmbeddedRelay() as relay:
+        async with session_with(QuicOptions(max_streams=7), relay) as session:
+            quic = session.connection.quic
+
+    assert (quic._local_max_streams_uni.sent, quic._local_max_streams_bidi.sent) == (7, 7)
+
+
+@pytest.mark.parametrize("withheld", [False, True])
+@pytest.mark.parametrize("transport", ["quic", "webtransport"])
+async def test_credit_that_is_withheld_stays_withheld(transport: str, withheld: bool) -> None:
+    """As the relay uses up what it may send it gets more, unless that is withheld; the connection goes on."""
+    window = 2048
+    options = QuicOptions(max_data=window, max_stream_data=window)
+    with EmbeddedRelay() as relay:
+        async with session_with(options, relay, transport) as session:
+            if withheld:
+                session.connection.withhold_credit()
+            before = session.connection.facts.limits_raised
+            for number in range(40):
+                await session.open(Subscribe((b"nobody",), b"%d" % number))
+
+            assert await session.connection.ping(DEADLINE)
+            # What answers the requests needs a packet more than what acknowledges them.
+            assert await session.connection.ping(DEADLINE)
+            assert (session.connection.facts.limits_raised == before) == withheld
 
 
 async def test_a_wait_ends_with_what_is_awaited_or_with_its_time() -> None:

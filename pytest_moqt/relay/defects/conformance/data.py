@@ -26,6 +26,7 @@ SHORT = (1 << 16) - 1
 "Bytes: the longest payload whose length has two bytes."
 FEW_OBJECTS = 1024
 FEW_SESSIONS = 8
+FEW_GROUPS = 100
 NARROW = (1 << 32) - 1
 "The largest integer of 32 bits."
 
@@ -114,6 +115,46 @@ class _LargestUntold(Behaviour):
     def subscribed(self, exchange: Exchange, ok: m.SubscribeOk) -> None:
         known = [pair for pair in ok.parameters.pairs if pair[0] is not Parameter.LARGEST_OBJECT]
         super().subscribed(exchange, dataclasses.replace(ok, parameters=KeyValues(known)))
+
+
+@of_objects.against(
+    "a-hundred-groups",
+    "It passes on the first hundred groups of a track.",
+    {"many-groups": WARN},
+)
+class _HundredGroups(Behaviour):
+    def forward_header(self, header: SubgroupHeader) -> SubgroupHeader | None:
+        return header if header.group_id < FEW_GROUPS else None
+
+
+@of_objects.against(
+    "subgroup-taken-once",
+    "It passes on the first stream of a subgroup, and none that repeats what is missing of it.",
+    {"object-duplicate-identical": WARN},
+)
+class _SubgroupTakenOnce(Behaviour):
+    def __init__(self) -> None:
+        self._taken: set[tuple[int, int | None]] = set()
+
+    def forward_header(self, header: SubgroupHeader) -> SubgroupHeader | None:
+        place = (header.group_id, header.subgroup_id)
+        taken = place in self._taken
+        self._taken.add(place)
+        return None if taken else header
+
+
+@of_objects.against(
+    "duplicates-joined",
+    "It passes an object on that it knows with the bytes that it knows of it before the new ones.",
+    {"object-duplicate-conflicting": "data"},
+)
+class _DuplicatesJoined(Behaviour):
+    def __init__(self) -> None:
+        self._known: dict[int, bytes] = {}
+
+    def forward_object(self, item: StreamObject) -> StreamObject | None:
+        known = self._known.setdefault(item.object_id, item.payload)
+        return item if known == item.payload else dataclasses.replace(item, payload=known + item.payload)
 
 
 # ---- properties ------------------------------------------------------------------------------------
