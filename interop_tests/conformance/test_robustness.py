@@ -21,14 +21,13 @@ from pytest_moqt import (
     QuicOptions,
     RelayUnderTest,
     RequestError,
-    RequestOk,
     SetupOption,
     Subscribe,
-    SubscribeNamespace,
     SubscribeOk,
 )
 
 from .arrivals import Arrivals
+from .discovery import discover
 from .reactions import refuses
 from .tracks import (
     NAMESPACE,
@@ -49,6 +48,7 @@ SLOW_GROUPS, SLOW_OBJECTS, SLOW_SIZE = 16, 16, 4096
 SLOW_SECONDS = 15.0
 "Until a fast one has all."
 SESSIONS = 20
+NAMESPACES = 60
 TRACKS = 100
 STALLED_NAMESPACES, LONG_FIELD = 60, 1000
 "Of which a client that has stopped reading is told; and bytes of a field of each: what it is told fills it."
@@ -102,7 +102,7 @@ async def test_stalled_control_reader(relay: RelayUnderTest) -> None:
         relay.connect("subscriber") as subscriber,
     ):
         prefix = relay.namespace(f"{NAMESPACE}/watched")
-        await stalled.request(SubscribeNamespace(prefix), expect=RequestOk)
+        await discover(relay, stalled, prefix)
         stalled.connection.withhold_credit()
 
         async with within(LOAD_SECONDS, f"answer to each of {STALLED_NAMESPACES} PUBLISH_NAMESPACE"):
@@ -117,6 +117,27 @@ async def test_stalled_control_reader(relay: RelayUnderTest) -> None:
         if stalled.closed is not None and stalled.closed.by_peer:
             stalled.close_awaited = True
             relay.info(f"the stalled session ended: {stalled.describe_close(stalled.closed)}")
+
+
+@pytest.mark.interop("load-many-namespaces", timeout=25.0, profile="robustness", level="should")
+@pytest.mark.spec("state-maintenance", "subscribing-to-namespaces", "message-pub-ns")
+async def test_load_many_namespaces(relay: RelayUnderTest) -> None:
+    """A client is told of each of many namespaces under a prefix, and then of the end of each."""
+    prefix = relay.namespace(f"{NAMESPACE}/many")
+    async with (
+        relay.connect("publisher") as publisher,
+        relay.connect("subscriber", opening=_generous(relay)) as subscriber,
+    ):
+        discovery = await discover(relay, subscriber, prefix)
+        names = [b"%d" % number for number in range(min(NAMESPACES, publisher.requests_left))]
+        announcements = []
+        for name in names:
+            announcements.append(await announce(publisher, (*prefix, name)))
+            await discovery.told(name)
+
+        for name, announcement in zip(names, announcements, strict=True):
+            await publisher.cancel(announcement)
+            await discovery.withdrawn(name)
 
 
 @pytest.mark.interop("load-many-sessions", timeout=20.0, profile="robustness", level="should")

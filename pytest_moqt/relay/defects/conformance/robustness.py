@@ -23,6 +23,7 @@ LOOK_SECONDS = 0.02
 
 UNTOLD = 4096
 "Bytes that a client has not acknowledged of what it is told of namespaces, with which all others wait."
+NAMESPACES = 32
 SESSIONS = 12
 "That the relay has at a time."
 SUBSCRIPTIONS = 16
@@ -88,6 +89,21 @@ class _WaitsForWatchers(Behaviour):
     def _is_behind(self, watching: Exchange) -> bool:
         session, stream_id = watching.session, watching.stream_id
         return not session.closed and stream_id is not None and session.transport.backlog(stream_id) > UNTOLD
+
+
+@under_load.against(
+    "thirty-two-namespaces-told",
+    "It tells who watches namespaces of thirty-two, and of no more.",
+    {"load-many-namespaces": "timeout"},
+    drafts(16),
+)
+class _FewTold(Behaviour):
+    def __init__(self) -> None:
+        self._told = 0
+
+    def namespace_came(self, exchange: Exchange, namespace: TrackNamespace) -> TrackNamespace | None:  # noqa: ARG002
+        self._told += 1
+        return namespace if self._told <= NAMESPACES else None
 
 
 @under_load.against(
