@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_moqt.client.opening import Opening as Opening
     from pytest_moqt.client.raw import RawStream as RawStream
     from pytest_moqt.client.session import ClientSession as ClientSession
+    from pytest_moqt.client.session import FetchStream as FetchStream
     from pytest_moqt.client.session import SubgroupStream as SubgroupStream
     from pytest_moqt.protocol.drafts import Draft as Draft
     from pytest_moqt.protocol.drafts import Topology as Topology
@@ -101,7 +102,7 @@ _HOMES = {
     "client.failures": "CaseFailure NotConnected RequestAbandoned SessionEnded SetupError",
     "client.opening": "Opening",
     "client.raw": "RawStream",
-    "client.session": "ClientSession SubgroupStream",
+    "client.session": "ClientSession FetchStream SubgroupStream",
     "protocol.drafts": "Draft Topology",
     "protocol.errors": "LocalProtocolError MoqtError RemoteProtocolError",
     "protocol.events": "Close DataStreamEnded DataStreamReset ObjectReceived",

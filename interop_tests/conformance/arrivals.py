@@ -69,13 +69,18 @@ class Fetched:
 
     @property
     def objects(self) -> list[FetchObject]:
-        """Without the ends of ranges."""
-        return [item for item in self.items if isinstance(item, FetchObject)]
+        """Without the ends of ranges, and without what drafts up to 15 say of places that hold none."""
+        return [item for item in self.items if isinstance(item, FetchObject) and not item.status]
 
     @property
     def places(self) -> list[Place]:
         """Group and object of each, in the order in which they came."""
         return [(item.group_id, item.object_id) for item in self.objects]
+
+    @property
+    def payloads(self) -> dict[Place, bytes]:
+        """What each holds."""
+        return {(item.group_id, item.object_id): item.payload for item in self.objects}
 
     @property
     def over(self) -> bool:
@@ -108,6 +113,11 @@ class Arrivals:
     def fetched(self, request_id: int | None) -> Fetched | None:
         """The stream that answers a FETCH."""
         return next((each for each in self._fetched.values() if each.header.request_id == request_id), None)
+
+    @property
+    def fetches(self) -> list[Fetched]:
+        """The streams of all fetches, in the order in which they came."""
+        return list(self._fetched.values())
 
     def places(self, alias: int) -> list[Place]:
         """Group and object of every object of a track, sorted; one that came twice is there twice."""

@@ -17,7 +17,7 @@ import dataclasses
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from pytest_moqt.client.dial import Asked, dial
 from pytest_moqt.client.errors import ConnectError, printable, quoted
@@ -55,7 +55,14 @@ from pytest_moqt.protocol.events import (
 )
 from pytest_moqt.protocol.framing import Frame
 from pytest_moqt.protocol.layouts import Sender, layout_of_message, layout_of_type, reply_names
-from pytest_moqt.protocol.objects import ObjectDatagram, StreamObject, SubgroupHeader
+from pytest_moqt.protocol.objects import (
+    FetchHeader,
+    FetchObject,
+    FetchRangeEnd,
+    ObjectDatagram,
+    StreamObject,
+    SubgroupHeader,
+)
 from pytest_moqt.protocol.parameters import Options, Parameters, SetupOption
 from pytest_moqt.protocol.registries import REQUEST_ERRORS, StreamError
 from pytest_moqt.protocol.session import Edit, Session
@@ -84,6 +91,7 @@ SETTLE_SECONDS = 1.0
 
 T = TypeVar("T")
 MessageT = TypeVar("MessageT", bound=m.Message)
+ItemT = TypeVar("ItemT", StreamObject, FetchObject | FetchRangeEnd)
 
 
 class ClientSession:
@@ -398,6 +406,13 @@ class ClientSession:
         stream_id, encoder = self._session.open_subgroup(header)
         self.journal.wrote_header(stream_id, header)
         return SubgroupStream(self._watched, stream_id, encoder.object, self.journal)
+
+    def open_fetch(self, header: FetchHeader, *, descending: bool = False) -> FetchStream:
+        """Open the data stream that answers a FETCH of the relay; `descending` is the order of its groups."""
+        self._check_open("a fetch stream to be opened", "before a fetch stream was opened")
+        stream_id, encode = self._session.open_fetch(header, descending=descending)
+        self.journal.wrote_header(stream_id, header)
+        return FetchStream(self._watched, stream_id, encode, self.journal)
 
     def send_datagram(self, datagram: ObjectDatagram) -> None:
         """Send an object in a datagram."""
@@ -860,14 +875,14 @@ class ClientSession:
         return f"{layout.name} {code}{quoted(message.reason)}"
 
 
-class SubgroupStream:
+class DataStream(Generic[ItemT]):
     """A data stream of ours."""
 
     def __init__(
         self,
         transport: StreamTransport,
         stream_id: int,
-        encode: Callable[[StreamObject], bytes],
+        encode: Callable[[ItemT], bytes],
         journal: Journal,
     ) -> None:
         self.stream_id = stream_id
@@ -876,7 +891,7 @@ class SubgroupStream:
         self._journal = journal
 
     def write(
-        self, item: StreamObject, *, fin: bool = False, edit: Callable[[bytes], bytes] | None = None
+        self, item: ItemT, *, fin: bool = False, edit: Callable[[bytes], bytes] | None = None
     ) -> None:
         """Send an object, with `fin` as the last; `edit` changes its bytes before they are sent."""
         data = self._encode(item) if edit is None else edit(self._encode(item))
@@ -884,12 +899,20 @@ class SubgroupStream:
         self._transport.send(self.stream_id, data, fin=fin)
 
     def finish(self) -> None:
-        """End the stream: all objects of the subgroup were sent."""
+        """End the stream: all that belongs to it was sent."""
         self._transport.send(self.stream_id, b"", fin=True)
 
     def reset(self, code: int) -> None:
         """Abandon the stream with a stream error's number."""
         self._transport.reset(self.stream_id, code)
+
+
+class SubgroupStream(DataStream[StreamObject]):
+    """Objects of a subgroup."""
+
+
+class FetchStream(DataStream["FetchObject | FetchRangeEnd"]):
+    """Objects that were fetched, and what is said of those that are not there."""
 
 
 def _octets(event: ObjectReceived) -> int:

@@ -532,6 +532,10 @@ class FetchEncoder:
         writer.vint(request_id)
         return bytes(writer)
 
+    def item(self, item: FetchObject | FetchRangeEnd) -> bytes:
+        """The bytes of an object or an End of Range."""
+        return self.range_end(item) if isinstance(item, FetchRangeEnd) else self.object(item)
+
     def object(self, item: FetchObject) -> bytes:
         """One object's bytes.
 

@@ -67,6 +67,7 @@ from pytest_moqt.protocol.layouts import (
 )
 from pytest_moqt.protocol.objects import (
     DataStreamDecoder,
+    FetchEncoder,
     FetchHeader,
     FetchObject,
     FetchRangeEnd,
@@ -395,6 +396,19 @@ class Session:
         stream_id = self._transport.open_stream(unidirectional=True)
         self._transport.send(stream_id, data)
         return stream_id, encoder
+
+    def open_fetch(
+        self, header: FetchHeader, *, descending: bool = False
+    ) -> tuple[int, Callable[[FetchObject | FetchRangeEnd], bytes]]:
+        """Open a stream that answers a FETCH.
+
+        Returns:
+            The stream's id and what encodes its items.
+        """
+        encoder = FetchEncoder(self.draft, descending=descending)
+        stream_id = self._transport.open_stream(unidirectional=True)
+        self._transport.send(stream_id, encoder.header(header.request_id))
+        return stream_id, encoder.item
 
     def refuse_stream(self, stream_id: int, code: int = 0) -> None:
         """Take no more of a data stream of the peer; what is still under way is dropped."""
