@@ -76,7 +76,11 @@ class Archive:
     def keep(self, group: int, numbers: Iterable[int] = range(4), *, size: int = 32) -> None:
         """Have objects of a group, as `Publication.group` sends them."""
         for number in numbers:
-            self.objects[group, number] = FetchObject(group, 0, number, 128, payload(group, number, size))
+            self.put(FetchObject(group, 0, number, 128, payload(group, number, size)))
+
+    def put(self, item: FetchObject) -> None:
+        """Have an object."""
+        self.objects[item.group_id, item.object_id] = item
 
     async def answer(self, fetch: Fetch) -> None:
         """Send all that was asked for."""

@@ -102,6 +102,12 @@ class Arrivals:
         """Whether nothing came."""
         return not (self._subgroups or self._fetched or self._datagrams)
 
+    @property
+    def aliases(self) -> set[int]:
+        """Of all tracks of which anything came."""
+        streams = {stream.header.track_alias for stream in self._subgroups.values()}
+        return streams | {item.track_alias for item in self._datagrams}
+
     def subgroups(self, alias: int) -> list[Subgroup]:
         """The streams of a track, in the order in which they came."""
         return [stream for stream in self._subgroups.values() if stream.header.track_alias == alias]

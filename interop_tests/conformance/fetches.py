@@ -31,7 +31,7 @@ from .archive import Archive
 from .arrivals import Arrivals, Fetched, Place
 from .reactions import closes, refuses
 from .tracks import NAMESPACE, TRACK, Parameters, Publication, Subscription, announce, first_subscribe
-from .waits import REACTION_SECONDS
+from .waits import DELIVERY_SECONDS, REACTION_SECONDS, within
 
 EMPTY_RANGE = 0x8C
 "Flags of a range that holds no objects; those of others say that nothing is known of it."
@@ -41,6 +41,9 @@ LIFETIME_IS_PARAMETER = drafts(14, 15)
 "Drafts that have MAX_CACHE_DURATION among the parameters; later it is a property of the track."
 WHOLE = {0: range(4), 1: range(4), 2: range(4)}
 "Three groups of four objects."
+
+HAS_PROPERTIES = drafts(16)
+"Drafts in which SUBSCRIBE_OK has properties of the track."
 
 
 @dataclass
@@ -86,7 +89,9 @@ class Fetcher:
         stream = await self.stream(request)
         if says_unknown(self.relay, stream):
             self.relay.not_offered("past-unknown", "the relay says that it does not know what was published")
-        assert stream.ended, f"the stream was reset with {stream.reset_code}, where all objects were to be had"
+        assert stream.ended, (
+            f"the stream was reset with {stream.reset_code}, where all objects were to be had"
+        )
         return stream
 
     async def refused(self, wanted: Fetch, *codes: RequestErrorCode) -> None:
@@ -153,6 +158,7 @@ async def past(
     size: int = 32,
     lifetime_ms: int | None = None,
     before: Place | None = None,
+    properties: Mapping[int, Any] | None = None,
 ) -> AsyncIterator[Past]:
     """A track that the relay has seen pass to a subscriber, and a session that may fetch of it.
 
@@ -163,6 +169,7 @@ async def past(
         size: Bytes of each payload.
         lifetime_ms: How long the relay may keep an object (`max-cache-duration`).
         before: The largest object before the subscription, of which the relay has seen nothing.
+        properties: Of the track, in drafts in which one has any.
     """
     async with (
         relay.connect("publisher") as publisher,
@@ -171,16 +178,16 @@ async def past(
     ):
         namespace = relay.namespace(NAMESPACE)
         answer: dict[Parameter | int, Any] = {}
-        properties: dict[int, Any] = {}
+        said = dict(properties or {}) if relay.draft.number in HAS_PROPERTIES else {}
         if before is not None:
             answer[Parameter.LARGEST_OBJECT] = Location(*before)
         if lifetime_ms is not None and relay.draft.number in LIFETIME_IS_PARAMETER:
             answer[Parameter.MAX_CACHE_DURATION] = lifetime_ms
         elif lifetime_ms is not None:
-            properties[Property.MAX_CACHE_DURATION] = lifetime_ms
+            said[Property.MAX_CACHE_DURATION] = lifetime_ms
         await announce(publisher, namespace)
         publication, subscription = await first_subscribe(
-            publisher, subscriber, namespace, answer=answer, properties=properties
+            publisher, subscriber, namespace, answer=answer, properties=said
         )
         archive = Archive(publisher)
         async with archive.serving():
@@ -218,3 +225,18 @@ async def closes_for(
             if isinstance(reply, RequestError) and reply.code == RequestErrorCode.NOT_SUPPORTED:
                 relay.not_offered("not-supported", "the relay has no FETCH")
     await closes(relay, session, code)
+
+
+async def outcome(fetcher: Fetcher, wanted: Fetch) -> Fetched | None:
+    """What becomes of a FETCH: its stream, or None: it is refused.
+
+    Skips the case where the relay says that it has no FETCH.
+    """
+    request = await fetcher.session.open(wanted)
+    async with within(DELIVERY_SECONDS, "answer to FETCH"):
+        reply = await fetcher.session.answer(request)
+    if isinstance(reply, FetchOk):
+        return await fetcher.stream(request)
+    if isinstance(reply, RequestError) and reply.code == RequestErrorCode.NOT_SUPPORTED:
+        fetcher.relay.not_offered("not-supported", f"the relay has no such FETCH: {reply.reason}")
+    return None

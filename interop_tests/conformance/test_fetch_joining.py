@@ -5,6 +5,10 @@ Up to draft 19 a joining FETCH brings it, from draft 20 on a fill that SUBSCRIBE
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import pytest
 
 from pytest_moqt import (
@@ -32,6 +36,7 @@ from .waits import silence
 
 FILLING = drafts(20)
 "Drafts in which SUBSCRIBE asks for what precedes it; in others a FETCH does."
+NOTHING: Mapping[Parameter | int, Any] = MappingProxyType({})
 FROM_NOW_ON = Filter(FilterType.LARGEST_OBJECT)
 GROUPS = {group: range(4) for group in range(4)}
 "Whole groups; the live one follows, of which objects 0 to 2 were published."
@@ -75,19 +80,23 @@ async def goes_on_from(track: Past, first: int, start: Filter, joining: JoiningF
 async def join(track: Past, start: Filter, joining: JoiningFetch) -> tuple[Subscription, list[Place]]:
     """Subscribe from now on, and get what was before; with the places of that."""
     fetcher = track.fetcher
-    fill = KeyValues({Parameter.SUBSCRIPTION_FILTER: start})
-    filling = {Parameter.FILL_PARAMETERS: fill} if fetcher.session.draft.number in FILLING else {}
-    subscription = await subscribe(
-        fetcher.session,
-        fetcher.namespace,
-        {Parameter.SUBSCRIPTION_FILTER: FROM_NOW_ON} | filling,
-        arrivals=fetcher.arrivals,
-    )
+    filling = fetcher.session.draft.number in FILLING
+    subscription = await subscribe_from_now_on(fetcher, start if filling else None)
     if filling:
         return subscription, (await fetcher.complete(subscription.request)).places
     ok, stream = await fetcher.get(of_subscription(subscription, joining))
     assert (ok.end.group, ok.end.object) == (LIVE, 3)
     return subscription, stream.places
+
+
+async def subscribe_from_now_on(
+    fetcher: Fetcher, fill: Filter | None, more: Mapping[Parameter | int, Any] = NOTHING
+) -> Subscription:
+    """Subscribe from the next object on, with what has to be filled and more parameters."""
+    parameters: dict[Parameter | int, Any] = {Parameter.SUBSCRIPTION_FILTER: FROM_NOW_ON, **more}
+    if fill is not None:
+        parameters[Parameter.FILL_PARAMETERS] = KeyValues({Parameter.SUBSCRIPTION_FILTER: fill})
+    return await subscribe(fetcher.session, fetcher.namespace, parameters, arrivals=fetcher.arrivals)
 
 
 def of_subscription(subscription: Subscription, joining: JoiningFetch) -> Fetch:
@@ -158,21 +167,15 @@ async def test_fetch_joining_forward_0(relay: RelayUnderTest) -> None:
 async def test_fetch_joining_no_content(relay: RelayUnderTest) -> None:
     """A track without objects cannot be joined: INVALID_RANGE, or no fill."""
     async with past(relay, {}) as track:
-        await gets_no_past(track, {})
+        await gets_no_past(track)
 
 
-async def gets_no_past(track: Past, parameters: dict[Parameter | int, int]) -> None:
+async def gets_no_past(track: Past, parameters: Mapping[Parameter | int, Any] = NOTHING) -> None:
     """Subscribe with more parameters, and join: it is refused, or where there is no answer, nothing comes."""
     fetcher = track.fetcher
-    fill = KeyValues({Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.RELATIVE_START, groups_back=2)})
     filling = fetcher.session.draft.number in FILLING
-    subscription = await subscribe(
-        fetcher.session,
-        fetcher.namespace,
-        {Parameter.SUBSCRIPTION_FILTER: FROM_NOW_ON, **parameters}
-        | ({Parameter.FILL_PARAMETERS: fill} if filling else {}),
-        arrivals=fetcher.arrivals,
-    )
+    start = Filter(FilterType.RELATIVE_START, groups_back=2) if filling else None
+    subscription = await subscribe_from_now_on(fetcher, start, parameters)
 
     if not filling:
         joining = of_subscription(subscription, JoiningFetch(0, 1))

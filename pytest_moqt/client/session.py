@@ -91,7 +91,7 @@ SETTLE_SECONDS = 1.0
 
 T = TypeVar("T")
 MessageT = TypeVar("MessageT", bound=m.Message)
-ItemT = TypeVar("ItemT", StreamObject, FetchObject | FetchRangeEnd)
+ItemT = TypeVar("ItemT", bound="StreamObject | FetchObject | FetchRangeEnd")
 
 
 class ClientSession:
