@@ -94,7 +94,7 @@ class Archive:
         """Say FETCH_OK and open the stream; None: the range is none that can be had, which is said."""
         first, last = self._range(fetch)
         largest = self.largest
-        if largest is None or first > largest:
+        if largest is None or first > largest or last < first:
             await self._refuse(fetch, RequestErrorCode.INVALID_RANGE)
             return None
         if not self.wanted(fetch) and self.publisher.draft.number in REFUSING_EMPTY:

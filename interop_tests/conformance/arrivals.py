@@ -96,6 +96,8 @@ class Arrivals:
         self._subgroups: dict[int, Subgroup] = {}
         self._fetched: dict[int, Fetched] = {}
         self._datagrams: list[ObjectDatagram] = []
+        self.nameless = 0
+        "Streams that were reset before their header came."
 
     @property
     def is_empty(self) -> bool:
@@ -185,6 +187,7 @@ class Arrivals:
         elif isinstance(header, FetchHeader):
             stream = self._fetched.setdefault(number, Fetched(number, header))
         else:
+            self.nameless += isinstance(event, DataStreamReset) and header is None
             return
         if isinstance(event, DataStreamEnded):
             stream.ended = True

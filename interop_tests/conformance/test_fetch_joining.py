@@ -29,7 +29,7 @@ from pytest_moqt import (
 )
 
 from .arrivals import Arrivals, Place
-from .fetches import Fetcher, Past, closes_for, past
+from .fetches import Fetcher, Past, closes_for, offered, past
 from .reactions import attack
 from .tracks import NAMESPACE, Subscription, announce, first_subscribe, payload, subscribe
 from .waits import silence
@@ -135,7 +135,7 @@ async def test_fetch_joining_unknown_request(relay: RelayUnderTest) -> None:
         await fetcher.refused(Fetch(JoiningFetch(1000, 1)), RequestErrorCode.INVALID_JOINING_REQUEST_ID)
 
 
-@pytest.mark.interop("fetch-joining-wrong-filter", timeout=4.0, profile="fetch", until=16)
+@pytest.mark.interop("fetch-joining-wrong-filter", timeout=6.0, profile="fetch", until=16)
 @pytest.mark.spec("joining-fetches")
 async def test_fetch_joining_wrong_filter(relay: RelayUnderTest) -> None:
     """A joining FETCH of a subscription that does not begin at the largest object ends the session."""
@@ -175,7 +175,8 @@ async def gets_no_past(track: Past, parameters: Mapping[Parameter | int, Any] = 
     fetcher = track.fetcher
     filling = fetcher.session.draft.number in FILLING
     start = Filter(FilterType.RELATIVE_START, groups_back=2) if filling else None
-    subscription = await subscribe_from_now_on(fetcher, start, parameters)
+    with offered(fetcher.relay):
+        subscription = await subscribe_from_now_on(fetcher, start, parameters)
 
     if not filling:
         joining = of_subscription(subscription, JoiningFetch(0, 1))

@@ -8,6 +8,8 @@ import pytest
 
 from pytest_moqt import (
     ClientSession,
+    Filter,
+    FilterType,
     Location,
     Parameter,
     PublishDone,
@@ -19,7 +21,7 @@ from pytest_moqt import (
     drafts,
 )
 
-from .fetches import past
+from .fetches import offered, past
 from .tracks import NAMESPACE, TRACK, subscribe
 from .waits import REACTION_SECONDS, silence, within
 
@@ -46,7 +48,8 @@ async def test_track_status_ok(relay: RelayUnderTest) -> None:
         inquirer = track.fetcher.session
 
         request = await inquirer.open(TrackStatus(track.fetcher.namespace, TRACK))
-        status = await inquirer.expect(request, RequestOk)
+        with offered(relay):
+            status = await inquirer.expect(request, RequestOk)
 
         assert status.parameters.get(Parameter.LARGEST_OBJECT) == Location(3, 4)
         if relay.draft.number in TELLS_PROPERTIES:
@@ -63,6 +66,8 @@ async def test_track_status_nonexistent(relay: RelayUnderTest) -> None:
 
         refusal = await inquirer.expect(request, RequestError)
 
+        if refusal.code is RequestErrorCode.NOT_SUPPORTED:
+            relay.not_offered("not-supported", "the relay has no TRACK_STATUS")
         with relay.should("the relay should refuse with DOES_NOT_EXIST"):
             assert refusal.code is RequestErrorCode.DOES_NOT_EXIST
         await has_ended(relay, inquirer, request)
@@ -76,11 +81,17 @@ async def test_track_status_no_state(relay: RelayUnderTest) -> None:
         fetcher = track.fetcher
         inquirer = fetcher.session
         request = await inquirer.open(TrackStatus(fetcher.namespace, TRACK))
-        await inquirer.expect(request, RequestOk)
+        with offered(relay):
+            await inquirer.expect(request, RequestOk)
 
         track.publication.group(1)
-        await track.subscription.objects((1, 0))
-        again = await subscribe(inquirer, fetcher.namespace, arrivals=fetcher.arrivals)
+        await track.subscription.streams(2)
+        again = await subscribe(
+            inquirer,
+            fetcher.namespace,
+            {Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.LARGEST_OBJECT)},
+            arrivals=fetcher.arrivals,
+        )
         track.publication.group(2)
         await again.streams(1)
         await track.publication.done(3)
