@@ -18,6 +18,7 @@ from pytest_moqt import (
     Location,
     Parameter,
     Property,
+    Publish,
     RelayUnderTest,
     RequestError,
     RequestErrorCode,
@@ -76,7 +77,7 @@ class Fetcher:
         ok = await self.session.expect(request, FetchOk)
         return ok, await self.complete(request)
 
-    async def complete(self, request: Fetch | Subscribe) -> Fetched:
+    async def complete(self, request: Fetch | Subscribe | Publish) -> Fetched:
         """The stream of objects that can all be had.
 
         Skips the case where the relay says that it does not know of them: it need not keep anything
@@ -116,7 +117,7 @@ class Fetcher:
         await self.arrivals.take_what_came()
         assert [stream.places for stream in self.arrivals.fetches if stream.places] == []
 
-    async def stream(self, request: Fetch | Subscribe) -> Fetched | None:
+    async def stream(self, request: Fetch | Subscribe | Publish) -> Fetched | None:
         """The stream that answers a FETCH, or fills a subscription, when it is over.
 
         Returns:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from pytest_moqt import (
@@ -22,6 +20,7 @@ from pytest_moqt import (
 )
 
 from .fetches import offered, past
+from .silence import never_came
 from .tracks import NAMESPACE, TRACK, subscribe
 from .waits import REACTION_SECONDS, silence, within
 
@@ -96,11 +95,9 @@ async def test_track_status_no_state(relay: RelayUnderTest) -> None:
         await again.streams(1)
         await track.publication.done(3)
         await again.done()
-        ended = asyncio.create_task(inquirer.receive_later(request, PublishDone))
         await silence()
 
-        assert not ended.done(), "PUBLISH_DONE for TRACK_STATUS"
-        ended.cancel()
+        await never_came(inquirer, PublishDone, "although it has only asked for the status", about=request)
         await fetcher.arrivals.take_what_came()
         assert again.places == [(2, number) for number in range(4)]
         assert fetcher.arrivals.aliases == {again.alias}
