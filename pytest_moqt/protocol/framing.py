@@ -28,10 +28,18 @@ class Frame(Record):
     body: bytes = b""
     length: int | None = None
     "Written in place of the body's real length, for malformed frames."
+    type_octets: int | None = None
+    "Bytes in which the type is written, if not the fewest."
 
     def replace(self, **changes: Any) -> Frame:
         """The same frame with one edit: `type`, `body` or `length`."""
         return dataclasses.replace(self, **changes)
+
+    def widened(self, draft: Draft, octets: int) -> Frame:
+        """The same message of a client with each of its integers written in so many bytes."""
+        message, layout = decode(self, draft, Sender.CLIENT)
+        wide = dataclasses.replace(draft, integers=draft.integers.only(octets))
+        return encode_by(message, layout, wide).replace(type_octets=octets)
 
     def encode(self, draft: Draft) -> bytes:
         """The frame's bytes in a draft's integer coding.
@@ -43,7 +51,7 @@ class Frame(Record):
         length = len(self.body) if self.length is None else self.length
         if length > MAX_BODY:
             raise LocalProtocolError(f"a message of {length} bytes, at most {MAX_BODY} are allowed")
-        writer.vint(self.type)
+        writer.raw(draft.integers.encode(self.type, self.type_octets))
         writer.u16(length)
         writer.raw(self.body)
         return bytes(writer)

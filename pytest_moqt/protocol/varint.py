@@ -11,6 +11,7 @@ number of bytes"); writing uses the shortest.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from pytest_moqt.protocol.errors import LocalProtocolError, NeedMoreData, ProtocolViolation
@@ -33,6 +34,10 @@ class IntegerCoding(Record):
     "One whole encoding to its value."
     capacity: Callable[[int], int]
     "Length in bytes to the largest value of that length."
+
+    def only(self, length: int) -> IntegerCoding:
+        """The same coding with one length for every value, for integers that are not as short as can be."""
+        return dataclasses.replace(self, lengths=(length,))
 
     def encode(self, value: int, length: int | None = None) -> bytes:
         """Write a value, in `length` bytes when given (for tests of non-minimal forms).

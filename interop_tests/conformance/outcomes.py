@@ -1,0 +1,79 @@
+"""What became of something that the drafts leave several answers to, so that a case can tell which it was."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from pytest_moqt import CaseFailure, ClientSession, Close, Message, Request, SessionEnded
+
+from .waits import SILENCE_SECONDS
+
+
+async def came_of(
+    session: ClientSession, request: Request, *, seconds: float = SILENCE_SECONDS
+) -> tuple[Message | Close | None, str]:
+    """Wait for whatever the relay does about a request: it answers, abandons it, ends the session, or nothing.
+
+    Returns:
+        The answer, or how the session ended, if either; and the same as a report says it, behind
+        `the relay`.
+
+    Raises:
+        CaseFailure: The session was lost, or the relay sent what the draft does not allow.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            reply = await session.answer(request)
+    except TimeoutError:
+        return None, "did nothing about it"
+    except SessionEnded:
+        return _closed_by_peer(session)
+    except CaseFailure as abandoned:
+        return None, f"abandoned it: {abandoned.received}"
+    return reply, f"answered with {session.describe(reply, type(request))}"
+
+
+async def came_of_session(
+    session: ClientSession, *, seconds: float = SILENCE_SECONDS
+) -> tuple[Close | None, str]:
+    """Wait whether the relay ends a session; returns how, and the same as a report says it.
+
+    Raises:
+        CaseFailure: The session was lost, or the relay sent what the draft does not allow.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await session.wait_closed()
+    if session.closed is None:
+        session.close_awaited = False
+        return None, "went on with the session"
+    return _closed_by_peer(session)
+
+
+def _closed_by_peer(session: ClientSession) -> tuple[Close, str]:
+    close = session.closed
+    assert close is not None
+    if not close.by_peer:
+        session.close_awaited = False
+        session.check_open()
+    session.close_awaited = True
+    return close, f"ended the session with {session.describe_close(close)}"
+
+
+async def never_asked(session: ClientSession, kind: type[Request]) -> None:
+    """Make sure that the relay has made no request of a kind in a session so far.
+
+    Raises:
+        CaseFailure: It has.
+    """
+    await session.settle()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0):
+            asked = await session.receive(kind)
+            raise CaseFailure(
+                f"the relay asked {session.role} for what nobody validly asked the relay for: {asked}",
+                cause="wrong-message",
+                expected=f"no {kind.__name__} from the relay",
+                received=session.describe(asked),
+            )
