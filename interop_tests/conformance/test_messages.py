@@ -20,6 +20,7 @@ from pytest_moqt import (
 
 from .arrivals import Arrivals
 from .edits import Edit, ending, exchange, sized
+from .octets import stream_object, subgroup
 from .outcomes import came_of, came_of_session, never_asked
 from .reactions import attack, closes, harmless
 from .tracks import ALIAS, NAMESPACE, TRACK, announce, payload
@@ -29,8 +30,6 @@ UNKNOWN_TYPES = (0x3FFE, 0x01, 0x40, 0x41)
 "Message types that no draft defines; the last three were SETUP of drafts before 14, and are reserved."
 LARGEST = (1 << 62) - 1
 "The largest integer that all codings have."
-SUBGROUP_HEADER = 0x14
-"With the subgroup's id in a field, and a priority."
 
 
 def requests(relay: RelayUnderTest) -> dict[str, Request]:
@@ -149,9 +148,8 @@ async def _served_with_wide_integers(
     assert (asked.track_namespace, asked.track_name) == (namespace, TRACK)
     await publisher.reply(asked, SubscribeOk(alias))
     ok = await subscriber.expect(subscribing, SubscribeOk)
-    header = [draft.integers.encode(number, octets) for number in (SUBGROUP_HEADER, alias, 0, 0)]
-    item = [draft.integers.encode(number, octets) for number in (0, len(content))]
-    publisher.open_stream().send(b"".join([*header, b"\x80", *item, content]), fin=True)
+    stream = subgroup(draft, alias, 0, octets=octets) + stream_object(draft, 0, content, octets=octets)
+    publisher.open_stream().send(stream, fin=True)
     arrivals = Arrivals(subscriber)
     await arrivals.until(lambda: arrivals.places(ok.track_alias), "object")
     assert arrivals.payloads(ok.track_alias) == {(0, 0): content}

@@ -1,0 +1,36 @@
+"""Objects as the bytes they are, for streams that a session would never write."""
+
+from __future__ import annotations
+
+from pytest_moqt import Draft
+
+SUBGROUP_HEADER = 0x14
+"The type of a stream whose header has the subgroup's id and a priority; in every draft."
+PRIORITY = b"\x80"
+
+
+def integers(draft: Draft, *values: int, octets: int | None = None) -> bytes:
+    """Integers of variable length, one behind the other; each in the fewest bytes, or in so many."""
+    return b"".join(draft.integers.encode(value, octets) for value in values)
+
+
+def subgroup(
+    draft: Draft, alias: int, group: int, *, type: int = SUBGROUP_HEADER, octets: int | None = None
+) -> bytes:
+    """The header of a stream of objects, of subgroup 0."""
+    return integers(draft, type, alias, group, 0, octets=octets) + PRIORITY
+
+
+def stream_object(
+    draft: Draft, delta: int, payload: bytes, *, length: int | None = None, octets: int | None = None
+) -> bytes:
+    """An object of such a stream.
+
+    Args:
+        draft: Whose integers are written.
+        delta: Its id where it is the first, else how many ids are left out before it.
+        payload: What it holds.
+        length: What it claims to hold.
+        octets: Bytes of each integer.
+    """
+    return integers(draft, delta, len(payload) if length is None else length, octets=octets) + payload
