@@ -964,7 +964,7 @@ def _facts(item: pytest.Item, case: RunningCase) -> dict[str, Any]:
     }
     if case.relay is not None:
         facts["outcome"] = case.relay.observed.outcome
-        facts["sessions"] = {role: dict(known) for role, known in case.relay.records.items()}
+        facts["sessions"] = case.relay.on_record()
         facts["notes"] = case.relay.notes()
         facts.update(case.relay.findings())
         if _given(item.config, "wire"):

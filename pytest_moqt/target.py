@@ -49,6 +49,8 @@ MAX_JOURNALS = 8
 "Sessions of a case whose journals are in its report."
 LOSSY_SECONDS = 9.0
 "For a connection that loses datagrams on purpose, and SETUP: twice the longest of hundreds with two relays."
+MAX_RECORDS = 12
+"Sessions of a case whose facts are in its report: the first half of them and the last."
 MAX_CONNECTIONS = 4
 "Whose facts are in a report, of a case that asked something of QUIC."
 MAX_NOTES = 5
@@ -360,6 +362,13 @@ class RelayUnderTest:
         if left_out > 0:
             journals = {"left_out": [f"… {left_out} earlier sessions left out"], **journals}
         return journals
+
+    def on_record(self) -> dict[str, dict[str, str]]:
+        """By role, the facts of each session; of very many those of the first and of the last."""
+        known = [(role, dict(facts)) for role, facts in self.records.items()]
+        if len(known) > MAX_RECORDS:
+            known = known[: MAX_RECORDS // 2] + known[-MAX_RECORDS // 2 :]
+        return dict(known)
 
     def findings(self) -> dict[str, Any]:
         """What the report says of the case beside its verdict.

@@ -9,16 +9,6 @@ from pytest_moqt import Draft, Frame
 Edit = Callable[[Frame], Frame]
 
 
-def exchange(old: bytes, new: bytes) -> Edit:
-    """Other bytes in place of some that a body has once."""
-
-    def edit(frame: Frame) -> Frame:
-        assert frame.body.count(old) == 1, f"{old.hex()} is not once in {frame.body.hex()}"
-        return frame.replace(body=frame.body.replace(old, new))
-
-    return edit
-
-
 def ending(new: bytes, *, instead_of: bytes = b"") -> Edit:
     """Other bytes at a body's end."""
 
@@ -38,11 +28,6 @@ def parameter(draft: Draft, number: int, value: bytes) -> Edit:
         value: All behind the type, with its length where it has one.
     """
     return ending(b"\x01" + draft.integers.encode(number) + value, instead_of=b"\x00")
-
-
-def sized(draft: Draft, value: bytes) -> bytes:
-    """A value behind its length."""
-    return draft.integers.encode(len(value)) + value
 
 
 def setup_options(draft: Draft, count: int, pairs: bytes) -> Edit:

@@ -23,6 +23,7 @@ from pytest_moqt import (
 )
 
 from .octets import integers, stream_object, subgroup
+from .tracks import Parameters
 
 CONTROL, REQUEST, DATA, DATAGRAM = "control", "request", "data", "datagram"
 Piece = tuple[str, bytes]
@@ -34,11 +35,12 @@ ALIAS = 1
 def valid(relay: RelayUnderTest, session: ClientSession) -> list[Piece]:
     """What a client may say behind its SETUP: a little of everything, about a namespace of its own."""
     draft, namespace = session.draft, relay.namespace("mutated/session")
-    token = Token(TokenAlias.USE_VALUE, type=0, value=b"secret")
+    tokens: Parameters = {Parameter.AUTHORIZATION_TOKEN: Token(TokenAlias.USE_VALUE, type=0, value=b"secret")}
+    forward: Parameters = {Parameter.FORWARD: 1}
     requests: list[Request] = [
-        PublishNamespace(namespace, KeyValues({Parameter.AUTHORIZATION_TOKEN: token})),
+        PublishNamespace(namespace, KeyValues(tokens)),
         Publish(namespace, TRACK, ALIAS),
-        Subscribe(namespace, TRACK, KeyValues({Parameter.FORWARD: 1})),
+        Subscribe(namespace, TRACK, KeyValues(forward)),
         SubscribeNamespace(namespace),
         TrackStatus(namespace, TRACK),
     ]
@@ -55,7 +57,7 @@ def valid(relay: RelayUnderTest, session: ClientSession) -> list[Piece]:
 
 
 def mutated(pieces: list[Piece], chance: random.Random) -> list[Piece]:
-    """One to three mistakes: a bit, a cut, a byte at the head, two pieces exchanged, one twice or left out."""
+    """One to three mistakes: a bit, a cut, a byte at the head, pieces exchanged, one twice or left out."""
     pieces = list(pieces)
     for _ in range(chance.randint(1, 3)):
         at = chance.randrange(len(pieces))

@@ -15,10 +15,10 @@ def integers(draft: Draft, *values: int, octets: int | None = None) -> bytes:
 
 
 def subgroup(
-    draft: Draft, alias: int, group: int, *, type: int = SUBGROUP_HEADER, octets: int | None = None
+    draft: Draft, alias: int, group: int, *, kind: int = SUBGROUP_HEADER, octets: int | None = None
 ) -> bytes:
-    """The header of a stream of objects, of subgroup 0."""
-    return integers(draft, type, alias, group, 0, octets=octets) + PRIORITY
+    """The header of a stream of objects, of subgroup 0; `kind` is its type."""
+    return integers(draft, kind, alias, group, 0, octets=octets) + PRIORITY
 
 
 def stream_object(

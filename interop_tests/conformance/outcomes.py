@@ -13,7 +13,7 @@ from .waits import SILENCE_SECONDS
 async def came_of(
     session: ClientSession, request: Request, *, seconds: float = SILENCE_SECONDS
 ) -> tuple[Message | Close | None, str]:
-    """Wait for whatever the relay does about a request: it answers, abandons it, ends the session, or nothing.
+    """Wait for what the relay does about a request: it answers, abandons it, ends the session, or nothing.
 
     Returns:
         The answer, or how the session ended, if either; and the same as a report says it, behind
@@ -59,21 +59,3 @@ def _closed_by_peer(session: ClientSession) -> tuple[Close, str]:
         session.check_open()
     session.close_awaited = True
     return close, f"ended the session with {session.describe_close(close)}"
-
-
-async def never_asked(session: ClientSession, kind: type[Request]) -> None:
-    """Make sure that the relay has made no request of a kind in a session so far.
-
-    Raises:
-        CaseFailure: It has.
-    """
-    await session.settle()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(0):
-            asked = await session.receive(kind)
-            raise CaseFailure(
-                f"the relay asked {session.role} for what nobody validly asked the relay for: {asked}",
-                cause="wrong-message",
-                expected=f"no {kind.__name__} from the relay",
-                received=session.describe(asked),
-            )

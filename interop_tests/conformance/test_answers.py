@@ -1,4 +1,4 @@
-"""Answers to the relay that no draft allows: what a publisher says wrongly ends its session, not its subscriber's."""
+"""Answers to the relay that no draft allows: they end the session of who gave them, and no other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pytest_moqt import (
 )
 
 from .arrivals import Arrivals
-from .edits import exchange, sized
+from .names import putting, sized
 from .octets import integers
 from .outcomes import came_of, came_of_session
 from .reactions import closes, harmless, judge_close
@@ -71,7 +71,7 @@ async def refused_after_all(relay: RelayUnderTest, subscriber: ClientSession, wa
 @pytest.mark.interop("reason-phrase-too-long", timeout=8.0, profile="malformed")
 @pytest.mark.spec("reason-phrase")
 async def test_reason_phrase_too_long(relay: RelayUnderTest) -> None:
-    """A reason of more than 1024 bytes ends the session with PROTOCOL_VIOLATION, one of 1024 bytes is good."""
+    """A reason of more than 1024 bytes ends the session with PROTOCOL_VIOLATION, one of 1024 does not."""
     longest = RequestError(RequestErrorCode.INTERNAL_ERROR, "x" * LONGEST)
     async with harmless(relay):
         with named(relay, "1024 bytes"):
@@ -83,8 +83,8 @@ async def test_reason_phrase_too_long(relay: RelayUnderTest) -> None:
         with named(relay, "1025 bytes"):
             async with asked_for_a_track(relay, "long") as (publisher, asked, subscriber, waiting):
                 reason = b"x" * LONGEST
-                longer = exchange(
-                    sized(relay.draft, reason), integers(relay.draft, LONGEST + 1) + reason + b"x"
+                longer = putting(
+                    integers(relay.draft, LONGEST + 1) + reason + b"x", sized(relay.draft, reason)
                 )
                 await publisher.reply(asked, longest, edit=longer)
 
@@ -120,9 +120,7 @@ async def _upstream(
         refusing.cancel()
 
 
-@pytest.mark.interop(
-    "fetch-response-malformed", timeout=10.0, profile="malformed", since=16, optional=True
-)
+@pytest.mark.interop("fetch-response-malformed", timeout=10.0, profile="malformed", since=16, optional=True)
 @pytest.mark.spec("fetch-header", "message-fetch-ok")
 async def test_fetch_response_malformed(relay: RelayUnderTest) -> None:
     """An answer to the relay's FETCH that cannot be ends the session with PROTOCOL_VIOLATION."""

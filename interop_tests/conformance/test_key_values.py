@@ -1,6 +1,8 @@
-"""Key-value pairs and message parameters that no draft allows, or only some: too long, unknown, twice, misplaced."""
+"""Key-value pairs and parameters that no draft allows, or only some: too long, unknown, twice, misplaced."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ from pytest_moqt import (
 from .edits import parameter, setup_options
 from .outcomes import came_of
 from .reactions import attack, closes, harmless, judge_close
-from .tracks import ALIAS, NAMESPACE, TRACK
+from .tracks import ALIAS, NAMESPACE, TRACK, Parameters
 from .variants import variant
 from .waits import REACTION_SECONDS, within
 
@@ -82,8 +84,8 @@ async def test_kvp_known_type_bad_value(relay: RelayUnderTest) -> None:
             )
         if relay.draft.number in TRACK_PROPERTIES:
             # A relay need not look inside; what it may do when it does, the drafts leave to it.
-            immutable = KeyValues({Property.IMMUTABLE_PROPERTIES: OVERRUN})
-            publish = Publish(relay.namespace(NAMESPACE), TRACK, ALIAS, KeyValues(), immutable)
+            immutable: dict[int, bytes] = {Property.IMMUTABLE_PROPERTIES: OVERRUN}
+            publish = Publish(relay.namespace(NAMESPACE), TRACK, ALIAS, KeyValues(), KeyValues(immutable))
             async with variant(relay, "immutable properties that overrun") as attacker:
                 request = await attacker.open(publish)
 
@@ -94,10 +96,10 @@ async def test_kvp_known_type_bad_value(relay: RelayUnderTest) -> None:
 @pytest.mark.interop("param-unknown", timeout=5.0, profile="malformed")
 @pytest.mark.spec("message-params", "params")
 async def test_param_unknown(relay: RelayUnderTest) -> None:
-    """An unknown message parameter ends the session with PROTOCOL_VIOLATION, and is ignored up to draft 15."""
-    unknown = KeyValues({UNKNOWN_EVEN: 1})
+    """An unknown message parameter ends the session with PROTOCOL_VIOLATION; up to 15 it is ignored."""
+    unknown: Parameters = {UNKNOWN_EVEN: 1}
     async with attack(relay) as attacker:
-        request = await attacker.open(Subscribe(relay.namespace(NAMESPACE), TRACK, unknown))
+        request = await attacker.open(Subscribe(relay.namespace(NAMESPACE), TRACK, KeyValues(unknown)))
 
         if relay.draft.unknown_parameters_close:
             await closes(relay, attacker, SessionError.PROTOCOL_VIOLATION)
@@ -110,7 +112,7 @@ async def test_param_unknown(relay: RelayUnderTest) -> None:
 @pytest.mark.spec("message-params", "params")
 async def test_param_duplicate(relay: RelayUnderTest) -> None:
     """A message parameter that may not repeat, and does, ends the session with PROTOCOL_VIOLATION."""
-    twice = KeyValues([(Parameter.OBJECT_DELIVERY_TIMEOUT, 500)] * 2)
+    twice: KeyValues[Parameter | int, Any] = KeyValues([(Parameter.OBJECT_DELIVERY_TIMEOUT, 500)] * 2)
     async with attack(relay) as attacker:
         request = await attacker.open(Subscribe(relay.namespace(NAMESPACE), TRACK, twice))
 
@@ -124,7 +126,7 @@ async def test_param_duplicate(relay: RelayUnderTest) -> None:
 @pytest.mark.interop("param-wrong-message", timeout=5.0, profile="malformed")
 @pytest.mark.spec("message-params", "version-specific-params")
 async def test_param_wrong_message(relay: RelayUnderTest) -> None:
-    """A parameter of other messages ends the session with PROTOCOL_VIOLATION, and is ignored up to draft 16."""
+    """A parameter of other messages ends the session with PROTOCOL_VIOLATION; up to 16 it is ignored."""
     async with attack(relay) as attacker:
         misplaced = parameter(relay.draft, DELIVERY_TIMEOUT, b"\x01")
         request = await attacker.open(PublishNamespace(relay.namespace(NAMESPACE)), edit=misplaced)

@@ -26,8 +26,8 @@ UNKNOWN_STREAM = 0x07
 "A type of unidirectional stream that no draft defines."
 REQUEST_UPDATE = 0x02
 "SUBSCRIBE_UPDATE in drafts 14 and 15."
-MUTATIONS = 120
-"Of mutation-smoke: as many as take two to three seconds over loopback, a session each."
+MUTATIONS = 150
+"Sessions of mutation-smoke, one after the other: two to three seconds over loopback."
 
 
 def bad_status(publication: Publication) -> None:
@@ -46,7 +46,7 @@ def bad_datagram(publication: Publication) -> None:
 def bad_stream(publication: Publication) -> None:
     """A stream of a type that there is not."""
     draft = publication.session.draft
-    stream = subgroup(draft, publication.alias, 1, type=UNKNOWN_STREAM) + stream_object(draft, 0, b"object")
+    stream = subgroup(draft, publication.alias, 1, kind=UNKNOWN_STREAM) + stream_object(draft, 0, b"object")
     publication.session.open_stream().send(stream)
 
 
@@ -100,7 +100,7 @@ async def test_invalid_input_not_propagated(relay: RelayUnderTest) -> None:
 
                     say(publication)
 
-                    # What the relay does about the publisher is other cases' matter; a correct one does it at once.
+                    # What becomes of the publisher is other cases' matter; a correct relay ends it at once.
                     close, _ = await came_of_session(publication.session)
                     if close is not None:
                         with relay.should("the relay should tell the subscriber that its publisher is lost"):

@@ -1,4 +1,4 @@
-"""Control messages that no draft allows: of no type, of a wrong length, cut; and integers longer than need be."""
+"""Control messages that no draft allows: of no type, of a wrong length, cut; and integers of any length."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from pytest_moqt import (
 )
 
 from .arrivals import Arrivals
-from .edits import Edit, ending, exchange, sized
+from .edits import Edit, ending
+from .names import putting, sized
 from .octets import stream_object, subgroup
-from .outcomes import came_of, came_of_session, never_asked
+from .outcomes import came_of, came_of_session
 from .reactions import attack, closes, harmless
+from .silence import never_came
 from .tracks import ALIAS, NAMESPACE, TRACK, announce, payload
 from .variants import named, variant
 
@@ -95,7 +97,7 @@ async def test_message_truncated_fin(relay: RelayUnderTest) -> None:
 
             assert not isinstance(answer, SubscribeOk)
             relay.info(f"half a SUBSCRIBE, and the end of its stream: the relay {said}")
-            await never_asked(publisher, Subscribe)
+            await never_came(publisher, Subscribe, "although no whole SUBSCRIBE was sent")
 
 
 def _half(frame: Frame) -> Frame:
@@ -107,11 +109,11 @@ def overruns(draft: Draft, namespace: tuple[bytes, ...]) -> dict[str, tuple[type
     integer = draft.integers.encode
     track, first, count = sized(draft, TRACK), sized(draft, namespace[0]), integer(len(namespace))
     return {
-        "Track Name Length": (Subscribe, exchange(track, integer(1000) + TRACK)),
-        "Track Name Length of 2^62-1": (Subscribe, exchange(track, integer(LARGEST) + TRACK)),
-        "a Namespace Field Length": (PublishNamespace, exchange(first, integer(1000) + namespace[0])),
-        "the number of namespace fields": (PublishNamespace, exchange(count + first, integer(31) + first)),
-        "2^62-1 namespace fields": (PublishNamespace, exchange(count + first, integer(LARGEST) + first)),
+        "Track Name Length": (Subscribe, putting(integer(1000) + TRACK, track)),
+        "Track Name Length of 2^62-1": (Subscribe, putting(integer(LARGEST) + TRACK, track)),
+        "a Namespace Field Length": (PublishNamespace, putting(integer(1000) + namespace[0], first)),
+        "the number of namespace fields": (PublishNamespace, putting(integer(31) + first, count + first)),
+        "2^62-1 namespace fields": (PublishNamespace, putting(integer(LARGEST) + first, count + first)),
         "the number of parameters": (PublishNamespace, ending(integer(9), instead_of=b"\x00")),
         "2^62-1 parameters": (Subscribe, ending(integer(LARGEST), instead_of=b"\x00")),
     }
@@ -134,7 +136,7 @@ async def test_field_length_overrun(relay: RelayUnderTest) -> None:
 async def _served_with_wide_integers(
     relay: RelayUnderTest, publisher: ClientSession, subscriber: ClientSession, octets: int
 ) -> None:
-    """Announce, subscribe and deliver an object, with every integer of the requests and of the object so long."""
+    """Announce, subscribe and deliver an object; every integer of requests and object has so many bytes."""
     draft, namespace = relay.draft, relay.namespace(f"{NAMESPACE}/{octets}")
     alias, content = ALIAS + octets, payload(0, 0)
 

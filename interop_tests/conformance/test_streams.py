@@ -1,4 +1,4 @@
-"""Data streams that no draft allows: of no type, cut inside an object, with ids and lengths beyond all bounds."""
+"""Data streams that no draft allows: of no type, cut inside an object, with ids and lengths out of bounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .tracks import established, payload
 from .variants import named, variant
 
 UNKNOWN_TYPES = (0x00, 0x07, 0x3FFF, 0x9D)
-"Types of unidirectional streams that no draft defines; the last is one that other registries keep for grease."
+"Types of unidirectional streams that no draft defines; the last is kept for grease in other registries."
 RESERVED_TYPES = (0x16, 0x17, 0x1E, 0x1F, 0x36, 0x56)
 "SUBGROUP_HEADER with the mode that is kept for later (`subgroup-header`)."
 CODE_NAMED = drafts(16)
@@ -43,7 +43,7 @@ async def test_subgroup_type_reserved(relay: RelayUnderTest) -> None:
         code = SessionError.PROTOCOL_VIOLATION if relay.draft.number in CODE_NAMED else None
         for number in RESERVED_TYPES:
             async with variant(relay, f"type {number:#x}") as attacker:
-                stream = subgroup(relay.draft, 1, 0, type=number) + stream_object(relay.draft, 0, b"object")
+                stream = subgroup(relay.draft, 1, 0, kind=number) + stream_object(relay.draft, 0, b"object")
                 attacker.open_stream().send(stream)
 
                 await closes(relay, attacker, code)
