@@ -4,33 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
+from typing import Any
 
 from pytest_moqt import CaseFailure, ClientSession, Close, Message, Request, SessionEnded
 
 from .waits import SILENCE_SECONDS
 
+Outcome = Message | Close | CaseFailure | None
+"The answer, how the session ended, how the request was abandoned; None: nothing."
+
 
 async def came_of(
     session: ClientSession, request: Request, *, seconds: float = SILENCE_SECONDS
-) -> tuple[Message | Close | None, str]:
+) -> tuple[Outcome, str]:
     """Wait for what the relay does about a request: it answers, abandons it, ends the session, or nothing.
 
     Returns:
-        The answer, or how the session ended, if either; and the same as a report says it, behind
-        `the relay`.
+        What it does, and the same as a report says it behind `the relay`.
 
     Raises:
         CaseFailure: The session was lost, or the relay sent what the draft does not allow.
     """
+    return await _outcome(session, request, session.answer(request), seconds)
+
+
+async def ask(
+    session: ClientSession, message: Request, *, seconds: float = SILENCE_SECONDS
+) -> tuple[Outcome, str]:
+    """Make a request and do the same; the session may be over before it can be made."""
+    return await _outcome(session, message, session.request(message), seconds)
+
+
+async def _outcome(
+    session: ClientSession, request: Request, answering: Coroutine[Any, Any, Message], seconds: float
+) -> tuple[Outcome, str]:
     try:
         async with asyncio.timeout(seconds):
-            reply = await session.answer(request)
+            reply = await answering
     except TimeoutError:
         return None, "did nothing about it"
     except SessionEnded:
         return _closed_by_peer(session)
     except CaseFailure as abandoned:
-        return None, f"abandoned it: {abandoned.received}"
+        return abandoned, f"abandoned it: {abandoned.received}"
     return reply, f"answered with {session.describe(reply, type(request))}"
 
 
