@@ -890,9 +890,7 @@ class DataStream(Generic[ItemT]):
         self._encode = encode
         self._journal = journal
 
-    def write(
-        self, item: ItemT, *, fin: bool = False, edit: Callable[[bytes], bytes] | None = None
-    ) -> None:
+    def write(self, item: ItemT, *, fin: bool = False, edit: Callable[[bytes], bytes] | None = None) -> None:
         """Send an object, with `fin` as the last; `edit` changes its bytes before they are sent."""
         data = self._encode(item) if edit is None else edit(self._encode(item))
         self._journal.wrote_object(self.stream_id, item)
