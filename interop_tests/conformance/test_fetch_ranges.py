@@ -132,7 +132,7 @@ async def test_fetch_end_of_track(relay: RelayUnderTest) -> None:
 async def test_fetch_empty_range(relay: RelayUnderTest) -> None:
     """A range that is known to hold no objects brings none: an empty stream, or NO_OBJECTS in draft 14."""
     async with past(relay, {}) as track:
-        header = SubgroupHeader(track.publication.alias, 0, has_properties=True)
+        header = SubgroupHeader(track.publication.alias, 0, has_properties=True, end_of_group=True)
         stream = track.publication.session.open_subgroup(header)
         stream.write(StreamObject(0, payload(0, 0)))
         gap = KeyValues({int(Property.PRIOR_OBJECT_ID_GAP): 8})

@@ -298,6 +298,18 @@ class Behaviour:
         """From where to where a fetch is served; both places are included, and were asked for."""
         return start, last
 
+    def joinable(self, exchange: Exchange, allowed: bool) -> bool:  # noqa: ARG002 - whoever asks
+        """Whether a subscription may be joined by a FETCH; `allowed` is the draft's word."""
+        return allowed
+
+    def fill_timeout(self, exchange: Exchange, milliseconds: int | None) -> int | None:  # noqa: ARG002
+        """How long a FETCH may wait for publishers; `milliseconds` is what was asked for."""
+        return milliseconds
+
+    def cache_seconds(self, seconds: float | None) -> float | None:
+        """How long objects of a track are served that were kept; None: as long as they are."""
+        return seconds
+
     def joins(self, exchange: Exchange, largest: Location) -> Location:  # noqa: ARG002 - whoever asks
         """The last place that a joining fetch brings: the subscription brings what follows it."""
         return largest

@@ -491,7 +491,7 @@ class Fetching:
     @property
     def _fill_ms(self) -> int | None:
         value: int | None = self._parameters.get(Parameter.FILL_TIMEOUT)
-        return value
+        return self._source.behaviour.fill_timeout(self.exchange, value)
 
     def _serve(self, wanted: m.StandaloneFetch | m.FilteredFetch, largest: Location | None) -> None:
         """Serve from what is known of the track."""

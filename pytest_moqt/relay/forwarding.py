@@ -171,7 +171,8 @@ class Track:
         self.published_with = parameters
         # A parameter up to draft 15, later a property.
         duration = parameters.get(Parameter.MAX_CACHE_DURATION, properties.get(Property.MAX_CACHE_DURATION))
-        self.cache.duration = duration / 1000 if isinstance(duration, int) else None
+        seconds = duration / 1000 if isinstance(duration, int) else None
+        self.cache.duration = self.behaviour.cache_seconds(seconds)
         largest = parameters.get(Parameter.LARGEST_OBJECT)
         if largest is not None:
             self.note(largest)
@@ -580,7 +581,7 @@ class Downstream:
             # drafts it may as well wait.
             self._joins.append((fetching, wanted))
             return
-        if not self._may_be_joined():
+        if not self.track.behaviour.joinable(fetching.exchange, self._may_be_joined()):
             if self.session.draft.joining_misuse_closes:
                 raise ProtocolViolation("a joining FETCH of a subscription that may not be joined")
             fetching.refuse(m.RequestError(RequestErrorCode.INVALID_RANGE, "the subscription is paused"))
