@@ -239,6 +239,7 @@ async def closes_for(
     Raises:
         CaseFailure: It does not, though it takes FETCH.
     """
+    session.bear_end()
     # Whatever else comes first, the end of the request's own stream too, the session has to end.
     with contextlib.suppress(CaseFailure, TimeoutError):
         async with asyncio.timeout(REACTION_SECONDS):

@@ -28,6 +28,7 @@ from pytest_moqt import (
     drafts,
 )
 
+from .archive import Archive
 from .arrivals import Arrivals, Place
 from .fetches import Fetcher, Past, closes_for, offered, past
 from .reactions import attack
@@ -142,16 +143,20 @@ async def test_fetch_joining_wrong_filter(relay: RelayUnderTest) -> None:
     async with attack(relay) as attacker, relay.connect("publisher") as publisher:
         namespace = relay.namespace(NAMESPACE)
         await announce(publisher, namespace)
+        archive = Archive(publisher)
+        archive.keep(1)
+        archive.keep(2)
         _, subscription = await first_subscribe(
             publisher,
             attacker,
             namespace,
             {Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.NEXT_GROUP_START)},
-            answer={Parameter.LARGEST_OBJECT: Location(2, 3)},
+            answer={Parameter.LARGEST_OBJECT: archive.largest},
         )
-        request = await attacker.open(of_subscription(subscription, JoiningFetch(0, 1)))
+        async with archive.serving():
+            request = await attacker.open(of_subscription(subscription, JoiningFetch(0, 1)))
 
-        await closes_for(relay, attacker, request, SessionError.PROTOCOL_VIOLATION)
+            await closes_for(relay, attacker, request, SessionError.PROTOCOL_VIOLATION)
 
 
 @pytest.mark.interop("fetch-joining-forward-0", timeout=4.0, profile="fetch", since=18)

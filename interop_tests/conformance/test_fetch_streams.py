@@ -97,7 +97,9 @@ async def test_fetch_properties_preserved(relay: RelayUnderTest) -> None:
 
         _, fetched = await track.fetcher.fetch((0, 0), (1, 0))
 
-        assert fetched.objects == [track.archive.objects[place] for place in sorted(track.archive.objects)]
+        assert fetched.places == sorted(track.archive.objects)
+        for item in fetched.objects:
+            assert item == track.archive.objects[item.group_id, item.object_id]
 
 
 @pytest.mark.interop("fetch-cancel", timeout=6.0, profile="fetch", optional=True)

@@ -287,7 +287,10 @@ class WebTransport(ClientTransport):
             if self._connect_sent and stream_id == self._session_id:
                 self._connect_reset(event.error_code)
         else:
-            self._streams.forget(stream_id)  # reset before it was known whose it is
+            self._streams.forget(stream_id)
+            # Reset before it was known whose it is. The code tells: of a session's, not of HTTP/3's own.
+            if stream_id % 4 == 3 and self._application_code(event.error_code) is not None:
+                super()._stream_reset(event)
 
     def _stop_sending(self, event: quic_events.StopSendingReceived) -> None:
         if self._is_ours(event.stream_id) and event.error_code == SESSION_GONE:

@@ -479,6 +479,20 @@ async def test_unknown_streams_of_http3_are_ignored(certificates: Certificates) 
         assert (owner.events, transport.closed) == ([], None)
 
 
+async def test_a_stream_may_be_reset_before_its_session_is_told(certificates: Certificates) -> None:
+    """A code of a session's range says that it is the session's, whose header got lost."""
+    owner = Owner()
+    async with (
+        serve(certificates.good, WebTransportPeer, alpn=H3) as server,
+        connected(url(server), owner, certificates) as transport,
+    ):
+        stream_id = server.peer.open(unidirectional=True)
+        server.peer.reset(stream_id, wire_code(4))
+        assert await transport.ping(DEADLINE)
+
+        assert owner.events == [StreamReset(stream_id, 4, wire_code(4))]
+
+
 async def test_resets_and_stops_are_mapped(certificates: Certificates) -> None:
     """Codes travel in HTTP/3's range; one that is in no application's range stays visible as it came."""
     owner = Owner()
