@@ -151,7 +151,7 @@ async def _serve(publisher: ClientSession) -> None:
 @pytest.mark.interop("auth-register-then-use", timeout=8.0, profile="auth", optional=True)
 @pytest.mark.spec("authorization-token")
 async def test_auth_register_then_use(relay: RelayUnderTest) -> None:
-    """A token is known by its alias until that is deleted, whatever became of the registering request."""
+    """A token is known by its alias until that is deleted, whatever became of the request it came with."""
     async with relay.connect("client") as client:
         needs_cache(relay, client)
         namespace = relay.namespace(f"{NAMESPACE}/nobody")
@@ -187,7 +187,7 @@ async def test_auth_register_overflow(relay: RelayUnderTest) -> None:
 
 
 def one_too_many(relay: RelayUnderTest, size: int) -> int:
-    """The length of a token's value for which a cache has a byte too little; none: it is skipped."""
+    """The length of a token's value for which a cache is a byte too small; the case is skipped if none is."""
     length = max(0, size - ENTRY_BYTES + 1)
     if length > MOST_BYTES:
         relay.not_offered("large-token-cache", f"no one token is too large for {size} bytes")
@@ -209,8 +209,8 @@ async def test_auth_register_duplicate_alias(relay: RelayUnderTest) -> None:
 def judge_unknown_alias(relay: RelayUnderTest, session: ClientSession, answer: Outcome, said: str) -> None:
     """Judge what became of a request that refers to a token that is not registered.
 
-    "MUST reject the message with UNKNOWN_AUTH_TOKEN_ALIAS" (`authorization-token`), a code of sessions
-    only: the end of the session and the refusal of the request are both what is asked for.
+    "MUST reject the message with UNKNOWN_AUTH_TOKEN_ALIAS" (`authorization-token`), which is a code of
+    sessions only: the end of the session and the refusal of the request are both what is asked for.
 
     Raises:
         CaseFailure: It was not rejected.

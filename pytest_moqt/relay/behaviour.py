@@ -117,6 +117,9 @@ class Behaviour:
         """A client's SETUP as the relay understands it, before anything is checked."""
         return setup
 
+    def framed(self, session: Session, frame: Frame) -> None:
+        """Take note of a control message of a client, before it is understood."""
+
     def heard(self, session: Session, event: TransportEvent) -> TransportEvent | None:  # noqa: ARG002
         """What is taken of an event of a session's transport; None: nothing."""
         return event

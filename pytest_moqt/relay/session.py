@@ -610,6 +610,7 @@ class Session:
 
     def control_frame(self, frame: Frame) -> None:
         """Take a frame of the control stream."""
+        self._behaviour.framed(self, frame)
         message, layout = decode(frame, self.draft, Sender.CLIENT)
         logger.debug("%s < %s", self.label, message)
         if isinstance(message, m.Setup):
@@ -857,6 +858,7 @@ class Session:
 
     def request_frame(self, stream: RequestStream, frame: Frame) -> None:
         """Take a frame of a request's own stream."""
+        self._behaviour.framed(self, frame)
         message, layout = decode(frame, self.draft, Sender.CLIENT)
         logger.debug("%s < %s", self.label, message)
         exchange = stream.exchange

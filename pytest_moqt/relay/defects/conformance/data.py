@@ -260,7 +260,11 @@ class _StatusesDropped(Behaviour):
 @of_objects.against(
     "reset-becomes-fin",
     "It ends a subscriber's stream with a FIN where the publisher's was reset, or broke off.",
-    {"subgroup-reset-propagates": "data", "publisher-lost-mid-object": "data"},
+    {
+        "subgroup-reset-propagates": "data",
+        "publisher-lost-mid-object": "data",
+        "stream-fin-mid-object": "data",
+    },
 )
 class _ResetBecomesFin(Behaviour):
     def reset_objects(self, session: Session, stream_id: int, error: StreamError) -> None:  # noqa: ARG002

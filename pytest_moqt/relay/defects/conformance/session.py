@@ -25,6 +25,7 @@ from pytest_moqt.relay.defects.chapter import (
     WEBTRANSPORT,
     Chapter,
 )
+from pytest_moqt.relay.defects.conformance.overlooking import Overlooks
 from pytest_moqt.relay.exchange import Exchange
 from pytest_moqt.relay.session import Session
 
@@ -34,17 +35,6 @@ PIECE = 4
 "Bytes; a shorter one is a message cut in two to a relay that does not put them together."
 BEGINNING_SECONDS = 1.0
 "What a slow relay needs for SETUP; a client that does not wait asks sooner."
-
-
-class _Overlooks(Behaviour):
-    """A relay that goes on where its client's fault, in its own words, has one of these phrases."""
-
-    phrases: ClassVar[tuple[str, ...]] = ()
-
-    def violated(self, session: Session, error: RemoteProtocolError) -> SessionError | None:
-        if any(phrase in str(error) for phrase in self.phrases):
-            return None
-        return super().violated(session, error)
 
 
 in_sessions = Chapter("Conformance: session", CONFORMANCE)
@@ -234,7 +224,7 @@ class _SetupEarlyRequestsReset(_SlowToBegin):
     {"setup-second-setup": WARN, "setup-second-control-stream": WARN},
     drafts(16),
 )
-class _SetupTwiceBorne(_Overlooks):
+class _SetupTwiceBorne(Overlooks):
     phrases = ("a second", "begins with CLIENT_SETUP")
 
 
@@ -244,7 +234,7 @@ class _SetupTwiceBorne(_Overlooks):
     {"setup-second-control-stream": INFO, "bidi-unexpected-first-message": INFO},
     drafts(14, 15),
 )
-class _SetupSecondControlStreamBorne(_Overlooks):
+class _SetupSecondControlStreamBorne(Overlooks):
     phrases = ("a bidirectional stream that begins with",)
 
 
@@ -254,7 +244,7 @@ class _SetupSecondControlStreamBorne(_Overlooks):
     {"setup-first-message-not-setup": "timeout"},
     CONTROL_STREAM,
 )
-class _SetupNotFirstBorne(_Overlooks):
+class _SetupNotFirstBorne(Overlooks):
     phrases = ("that begins with",)
 
 
@@ -283,7 +273,7 @@ class _SetupOneAtATime(Behaviour):
     "It goes on without its client's control stream.",
     {"control-stream-fin": "timeout", "control-stream-reset": "timeout"},
 )
-class _ControlStreamEndBorne(_Overlooks):
+class _ControlStreamEndBorne(Overlooks):
     phrases = ("ended the control stream", "reset the control stream")
 
 
@@ -292,7 +282,7 @@ class _ControlStreamEndBorne(_Overlooks):
     "It goes on without its own control stream when the client stops it.",
     {"control-stream-reset": WARN},
 )
-class _ControlStreamStopBorne(_Overlooks):
+class _ControlStreamStopBorne(Overlooks):
     phrases = ("stopped the control stream",)
 
 
@@ -302,7 +292,7 @@ class _ControlStreamStopBorne(_Overlooks):
     {"bidi-unexpected-first-message": "timeout"},
     drafts(16),
 )
-class _BidiFirstMessageBorne(_Overlooks):
+class _BidiFirstMessageBorne(Overlooks):
     phrases = ("stream that begins with",)
 
 
@@ -319,7 +309,7 @@ class _BidiFirstMessageBorne(_Overlooks):
     },
     CONTROL_STREAM,
 )
-class _RequestIdUnchecked(_Overlooks):
+class _RequestIdUnchecked(Overlooks):
     phrases = ("request id",)
 
 
@@ -329,7 +319,7 @@ class _RequestIdUnchecked(_Overlooks):
     {"request-id-wrong-parity": "timeout", "request-id-duplicate": "timeout"},
     REQUEST_STREAMS,
 )
-class _RequestIdParityUnchecked(_Overlooks):
+class _RequestIdParityUnchecked(Overlooks):
     phrases = ("request id",)
 
 
@@ -369,7 +359,7 @@ class _RequestIdInSequence(Behaviour):
     {"request-id-exceeds-max": "timeout", "max-request-id-not-increasing": "timeout"},
     CONTROL_STREAM,
 )
-class _RequestIdUnlimited(_Overlooks):
+class _RequestIdUnlimited(Overlooks):
     phrases = ("the maximum is", "the next is", "MAX_REQUEST_ID")
 
 
@@ -391,7 +381,7 @@ class _GoawayCloses(Behaviour):
     "It does not look at what a client's GOAWAY says, nor how often it comes.",
     {"goaway-client-uri-nonempty": "timeout", "goaway-repeated": "timeout"},
 )
-class _GoawayUnchecked(_Overlooks):
+class _GoawayUnchecked(Overlooks):
     phrases = ("GOAWAY",)
 
 
@@ -401,7 +391,7 @@ class _GoawayUnchecked(_Overlooks):
     {"goaway-request-id-parity": "timeout"},
     drafts(18, 18),
 )
-class _GoawayRequestUnchecked(_Overlooks):
+class _GoawayRequestUnchecked(Overlooks):
     phrases = ("GOAWAY names request",)
 
 
