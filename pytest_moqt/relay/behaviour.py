@@ -349,9 +349,9 @@ class Behaviour:
         """Whether the stream of a fetch that the client cancelled is reset."""
         return True
 
-    def fills(self, exchange: Exchange) -> bool:  # noqa: ARG002 - whoever asks
-        """Whether a fill that was asked for is served."""
-        return True
+    def fills(self, exchange: Exchange, forward: bool) -> bool:  # noqa: ARG002 - whoever asks
+        """Whether a fill that was asked for is served: not while the subscription is paused."""
+        return forward
 
     # ---- published tracks ----
 

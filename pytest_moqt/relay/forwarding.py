@@ -762,11 +762,11 @@ class Downstream:
     def _fill(self, request_id: int | None, parameters: Parameters) -> None:
         """Serve a fill that was asked for: none "while the subscription is paused" (`fill-semantics`)."""
         inside: Parameters | None = parameters.get(Parameter.FILL_PARAMETERS)
-        if inside is None or request_id is None or not self.forward or self.exchange is None:
+        if inside is None or request_id is None or self.exchange is None:
             return
         order = self._parameters.get(Parameter.GROUP_ORDER, self.track.group_order)
         course = fill_course(inside, self._wanted, order, self.track.largest)
-        if course is not None and self.track.behaviour.fills(self.exchange):
+        if course is not None and self.track.behaviour.fills(self.exchange, self.forward):
             timeout = inside.get(Parameter.FILL_TIMEOUT)
             fill = Fill(self.track, self.session, request_id, course, self, timeout)
             self._fills.add(fill)

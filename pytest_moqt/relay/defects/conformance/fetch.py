@@ -117,8 +117,19 @@ class _JoiningFetchTooShort(Behaviour):
     FILLS,
 )
 class _FillIgnored(Behaviour):
-    def fills(self, exchange: Exchange) -> bool:  # noqa: ARG002 - none
+    def fills(self, exchange: Exchange, forward: bool) -> bool:  # noqa: ARG002 - none
         return False
+
+
+@of_fetch.against(
+    "fill-while-paused",
+    "It fills a subscription that is paused.",
+    {"fetch-joining-forward-0": "data"},
+    FILLS,
+)
+class _FillWhilePaused(Behaviour):
+    def fills(self, exchange: Exchange, forward: bool) -> bool:  # noqa: ARG002 - all
+        return True
 
 
 # ---- what is said ----------------------------------------------------------------------------------
