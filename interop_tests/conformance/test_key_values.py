@@ -45,7 +45,7 @@ TRACK_PROPERTIES = drafts(16)
 
 
 @pytest.mark.interop("kvp-value-too-long", timeout=5.0, profile="malformed")
-@pytest.mark.spec("moq-key-value-pair")
+@pytest.mark.spec("key-value-pair-structure")
 async def test_kvp_value_too_long(relay: RelayUnderTest) -> None:
     """A key-value pair that claims more than 65535 bytes ends the session with PROTOCOL_VIOLATION."""
     async with harmless(relay):
@@ -57,7 +57,7 @@ async def test_kvp_value_too_long(relay: RelayUnderTest) -> None:
 
 
 @pytest.mark.interop("kvp-delta-overflow", timeout=5.0, profile="malformed", since=16)
-@pytest.mark.spec("moq-key-value-pair")
+@pytest.mark.spec("key-value-pair-structure")
 async def test_kvp_delta_overflow(relay: RelayUnderTest) -> None:
     """Types that add up to more than 2^64-1 end the session with PROTOCOL_VIOLATION."""
     async with harmless(relay):
@@ -71,7 +71,7 @@ async def test_kvp_delta_overflow(relay: RelayUnderTest) -> None:
 
 
 @pytest.mark.interop("kvp-known-type-bad-value", timeout=5.0, profile="malformed")
-@pytest.mark.spec("moq-key-value-pair")
+@pytest.mark.spec("key-value-pair-structure")
 async def test_kvp_known_type_bad_value(relay: RelayUnderTest) -> None:
     """A setup option whose value is not what its type prescribes ends the session."""
     async with harmless(relay):

@@ -20,7 +20,7 @@ SECTIONS: dict[str, dict[int, str]] = {
         20: "1.4.4",
         22: "8.5",
     },
-    "moq-key-value-pair": {
+    "key-value-pair-structure": {
         14: "1.4.2",
         15: "1.4.2",
         16: "1.4.2",

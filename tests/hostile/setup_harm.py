@@ -159,7 +159,7 @@ SETUPS = (
         Step.SETUP,
         control(_option_length),
         "malformed",
-        "moq-key-value-pair: a length above 2^16-1 is a PROTOCOL_VIOLATION",
+        "key-value-pair-structure: a length above 2^16-1 is a PROTOCOL_VIOLATION",
         BOTH,
     ),
     Deed(
