@@ -1159,15 +1159,22 @@ NUMBERS = {
     "graceful-request-closure": ("3.3.2", "6.4.2.2"),  # Graceful Request Stream Closure
     "request-cancellation": ("3.3.3", "6.4.2.3"),  # Request Cancellation and Rejection
     "stream-reset-codes": ("3.3.4", "12.5"),  # Stream Reset Error Codes
+    "subscription-state-management": ("5.1.1", "3.1.2"),  # Subscription State Management
     "location-filters": ("5.1.2", "3.3.1"),  # Location Filters
     "range-filters": ("5.1.4", "3.3.2"),  # Range Filters
     "fill-semantics": ("5.1.3", "3.4"),  # Fill Semantics
+    "combining-filters": ("5.1.5", "3.3.3"),  # Combining Filters
+    "fetch-state-management": ("5.2", "3.2.4"),  # Fetch State Management
+    "scheduling-algorithm": ("7.2", "5.1.2"),  # Scheduling Algorithm
+    "forward-handling": ("9.2", "7.2"),  # Forward Handling, Paused Subscription Handling
+    "large-namespaces": ("6.3.1", "7.5"),  # Relay Resource Protection in Large Namespaces
     "request-id": ("10.1", "6.4.2.1"),  # Request ID
     "message-params": ("10.2", "9.20"),  # Message Parameters, Control Message Parameters
     "location-filter": ("10.2.9", "9.20.9"),  # LOCATION FILTER Parameter
     "fill-parameters": ("10.2.15", "9.20.15"),  # FILL PARAMETERS Parameter
     "publisher-interactions": ("9.5", "7.6"),  # Publisher Interactions
     "publishing-namespaces": ("6.2", "4.1"),  # Publishing Namespaces
+    "updating-subscriptions": ("10.9.1", "9.5.1"),  # Updating Subscriptions
     "updating-namespace-subscriptions": ("10.9.2", "9.5.2"),  # Updating Namespace Subscriptions
     "relay-track-handling": ("9.6", "7.7"),  # Relay Track Handling
     "track-namespace-prefix-param": ("10.2.20", "9.20.20"),  # TRACK_NAMESPACE_PREFIX Parameter
@@ -1176,7 +1183,10 @@ NUMBERS = {
     "object-datagram": ("11.3.1", "11.2.1"),  # Object Datagram
     "fetch-header": ("11.4.4", "11.4.1"),  # Fetch Header
     "padding": ("11.5", "11.5"),  # Padding
+    "flags": ("11.4.4.1", "11.4.1.1"),  # Flags
+    "preventing-impersonation": ("13.3.3", "15.3.3"),  # Preventing Impersonation
     "grease": ("14", "13"),  # Grease
+    "iana-object-status": ("15.9", "16.9"),  # Object Status
 }
 
 
