@@ -4,7 +4,7 @@ What the drafts say is in `tests/statements/`, a file for each chapter of the ne
 one for what it says no longer. A statement is a sentence with MUST, SHOULD or their like:
 
 - `id`: its anchor (`pytest_moqt/protocol/sections.py`), `/`, and a name;
-- `quote`: as much of it as is needed to find it, in the newest of its drafts with a source;
+- `quote`: as much of it as is needed to find it; the words may be those of another of its drafts;
 - `level`: `must` or `should`, the stronger of what is in it;
 - `drafts`: those that have it, each with the digest of the sentence (`tests/draft_sentences.py`), or `read`
   where the text was read and no digest is to be had;
@@ -137,9 +137,9 @@ In a draft, a case counts that exists in that draft.
 BY_SECTION = """
 ## By section
 
-Sections are those of draft {newest}, the numbers behind them those of the other drafts, where a statement may
-stand elsewhere. "In" says which drafts have it, where not all do. A statement that no case judges is marked
-**none**.
+Sections are those of draft {newest}; "also in" names the other drafts that have a statement, and their
+sections. A statement that no case judges is marked **none**; where its cases exist in some of its drafts
+only, the others are named.
 """
 
 FORMER = """
@@ -149,7 +149,7 @@ By section of the newest draft that has it.
 """
 
 COLUMNS = """\
-| | Statement | In | Cases |
+| | Statement | Also in | Cases |
 |---|---|---|---|
 """
 
@@ -183,12 +183,19 @@ def _listed(numbers: Iterable[int]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _elsewhere(anchor: str, newest: int) -> str:
-    """The numbers of a section in the other drafts."""
-    numbers = [
-        f"{draft}: {number}" for draft in JUDGED if draft != newest and (number := section(anchor, draft))
-    ]
-    return f" ({', '.join(numbers)})" if numbers else ""
+def _elsewhere(row: Statement) -> str:
+    """Its sections in the other drafts."""
+    others = sorted(row.drafts.keys() - {row.newest}, reverse=True)
+    return ", ".join(f"{draft}: {row.section(draft)}" for draft in others)
+
+
+def _cases(row: Statement) -> str:
+    """Its cases, and the drafts that have it in which none of them exists."""
+    if not row.cases:
+        return "**none**"
+    names = ", ".join(f"`{name}`" for name in row.cases)
+    without = [draft for draft in sorted(row.drafts) if not row.judged_by(draft)]
+    return f"{names}; **none in {_listed(without)}**" if without else names
 
 
 def _key(row: Statement) -> tuple[int, list[int]]:
@@ -199,16 +206,13 @@ def _by_section(rows: Iterable[Statement]) -> Iterator[str]:
     """Testable statements with their cases, under headings."""
     heading = ""
     for row in sorted((row for row in rows if not row.untestable), key=_key):
-        anchor = row.anchor(row.newest)
-        which = f"{row.section(row.newest)} `{anchor}`"
+        which = f"{row.section(row.newest)} `{row.anchor(row.newest)}`"
         which = which if row.newest == NEWEST else f"Draft {row.newest}, {which}"
         if which != heading:
             heading = which
-            yield f"\n### {which}{_elsewhere(anchor, row.newest)}\n\n{COLUMNS}"
-        held = tuple(sorted(row.drafts))
-        where = "all" if held == JUDGED else ", ".join(map(str, held))
-        cases = ", ".join(f"`{name}`" for name in row.cases) or "**none**"
-        yield f"| {row.level.upper()} | {_escaped(row.quote)} | {where} | {cases} |\n"
+            yield f"\n### {which}\n\n{COLUMNS}"
+        cells = (row.level.upper(), _escaped(row.quote), _elsewhere(row), _cases(row))
+        yield f"| {' | '.join(cells)} |\n"
 
 
 def _escaped(text: str) -> str:
