@@ -39,6 +39,7 @@ async def ask(
 async def _outcome(
     session: ClientSession, request: Request, answering: Coroutine[Any, Any, Message], seconds: float
 ) -> tuple[Outcome, str]:
+    session.bear_end()
     try:
         async with asyncio.timeout(seconds):
             reply = await answering
@@ -47,6 +48,10 @@ async def _outcome(
     except SessionEnded:
         return _closed_by_peer(session)
     except CaseFailure as abandoned:
+        # The streams of a session that ends may be told of before its end.
+        close, said = await came_of_session(session)
+        if close is not None:
+            return close, said
         return abandoned, f"abandoned it: {abandoned.received}"
     return reply, f"answered with {session.describe(reply, type(request))}"
 

@@ -49,7 +49,7 @@ async def test_subgroup_type_reserved(relay: RelayUnderTest) -> None:
                 await closes(relay, attacker, code)
 
 
-@pytest.mark.interop("stream-fin-mid-object", timeout=10.0, profile="malformed", level="should")
+@pytest.mark.interop("stream-fin-mid-object", timeout=15.0, profile="malformed", level="should")
 @pytest.mark.spec("data-streams", "subgroup-header")
 async def test_stream_fin_mid_object(relay: RelayUnderTest) -> None:
     """A stream that ends inside an object ends the session, and never looks whole to subscribers."""
