@@ -9,7 +9,7 @@ from fake_session import HOSTILE
 from toys import URL, Project
 
 from pytest_moqt import tap
-from pytest_moqt.target import JOURNAL_LINES, MAX_JOURNALS, WIRE_LINES
+from pytest_moqt.target import JOURNAL_LINES, MAX_JOURNALS, MAX_RECORDS, WIRE_LINES
 
 CASES = """
 @pytest.mark.interop("passes")
@@ -83,6 +83,18 @@ def test_a_failure_shows_its_last_lines(project: Project) -> None:
         assert lines[-1].endswith("number 59 x")
         # Two entries of the fake session come before.
         assert lines[0] == f"… {62 - (most - 1)} entries left out"
+
+
+def test_a_report_of_very_many_sessions_has_the_first_and_the_last(project: Project) -> None:
+    """And all that comes behind them in its block, such as the outcome."""
+    busy(project, 100, "x", True)
+
+    values = project.tap().document["busy"].values
+
+    roles = list(values["sessions"])
+    assert len(roles) == MAX_RECORDS
+    assert (roles[0], roles[1], roles[-1]) == ("subscriber", "subscriber_2", "subscriber_100")
+    assert values["outcome"] == "pass"
 
 
 @pytest.mark.parametrize("text", ["x" * 400, HOSTILE * 5, '"\\' * 200], ids=["long", "hostile", "escapes"])

@@ -30,6 +30,8 @@ from pytest_moqt.relay.tokens import TokenCache
 NAMESPACE = (b"moq-test", b"interop")
 TRACK = b"track"
 ALIAS = 77
+GOAWAY = 0x10
+"Its type, in every draft."
 HEADER = SubgroupHeader(ALIAS, group_id=0, subgroup_id=0)
 ON_CONTROL = [n for n in sorted(SUPPORTED) if DRAFTS[n].topology is Topology.SINGLE_CONTROL_STREAM]
 WITH_NAMESPACE = [n for n in sorted(SUPPORTED) if defines(DRAFTS[n], m.Namespace)]
@@ -204,6 +206,33 @@ def test_goaway_and_padding_are_noted(number: int) -> None:
 
 def _goaway_has_id(client: Client) -> bool:
     return len(client.frame(m.Goaway(timeout_ms=0, request_id=1)).body) == 3
+
+
+class _Reading(Behaviour):
+    """Keeps what its clients say, and objects to GOAWAY."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+
+    def framed(self, session: Session, frame: Frame) -> None:
+        self.frames.append(frame)
+        if frame.type == GOAWAY:
+            raise InvalidRequestId("no client goes away")
+
+
+def test_control_messages_are_looked_at_before_they_are_understood(number: int) -> None:
+    """On every stream that has them; an objection ends the session as any does."""
+    behaviour = _Reading()
+    client = FakeRelay(behaviour).client(number)
+    behaviour.frames.clear()
+
+    client.request(m.PublishNamespace(NAMESPACE))
+    client.send_control(m.Goaway(timeout_ms=0, request_id=1 if _goaway_has_id(client) else None))
+
+    request = client.frame(m.PublishNamespace(NAMESPACE, request_id=0))
+    assert behaviour.frames[0] == request
+    assert behaviour.frames[1].type == GOAWAY
+    assert closed_with(client) == SessionError.INVALID_REQUEST_ID
 
 
 # ---- requests --------------------------------------------------------------------------------------
