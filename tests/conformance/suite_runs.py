@@ -17,6 +17,8 @@ from pytest_moqt.relay.embedded import EmbeddedRelay
 JUDGED = (14, 16, 18, 20, 22)
 "The drafts that most relays speak, in which the suite has to hold."
 TRANSPORTS = ("quic", "webtransport")
+SECONDS = 300.0
+"For a run of the whole suite, of which a third is waits, on a machine that has other things to do."
 CASES = {case.identifier: case for case in catalog.conformance()}
 
 
@@ -58,6 +60,7 @@ def judge(folder: Path, defect: str | None, setting: Setting, *arguments: str) -
             *("--relay", relay.url(setting.transport).replace("127.0.0.1", "localhost")),
             *("--draft", str(setting.draft), "--ca-file", relay.ca_file),
             *arguments,
+            limit=SECONDS,
         )
 
 

@@ -16,12 +16,16 @@ from pytest_moqt.relay.defects.chapter import INFO
 
 ROOT = Path(__file__).parents[2]
 GREEN = {"pass", "info"}
-CORRECT = [setting for place, setting in enumerate(SETTINGS) if place in (0, 3, 4, 5, 7, 8)]
-"Every draft, over one transport, and one of them over both."
+ORDINARY = {(14, "quic"), (18, "webtransport"), (22, "quic")}
+"Where every run of all tests judges the correct relay; the others take a minute each."
+CORRECT = [
+    pytest.param(setting, marks=() if setting in ORDINARY else pytest.mark.thorough, id=str(setting))
+    for setting in SETTINGS
+]
 PROVING = {name: defect for name, defect in DEFECTS.items() if defect.suite}
 
 
-@pytest.mark.parametrize("setting", CORRECT, ids=str)
+@pytest.mark.parametrize("setting", CORRECT)
 def test_a_correct_relay_passes_every_case(tmp_path: Path, setting: Setting) -> None:
     """In each draft; skipped is only what the draft or the transport lacks."""
     run = judge(tmp_path, None, setting, "--profile", "core", *_optional())
@@ -32,8 +36,13 @@ def test_a_correct_relay_passes_every_case(tmp_path: Path, setting: Setting) -> 
         for name, case in CASES.items()
         if not exists_in(case, setting.draft) or case.transport not in ("", setting.transport)
     }
+    red = [name for name, outcome in became.items() if outcome not in GREEN | {"skip"}]
+    if red:
+        # A machine with too much to do makes any relay late: what was red has to be green alone.
+        again = judge(tmp_path, None, setting, *(word for name in red for word in ("--test", name)))
+        became |= outcomes(again)
     assert {name for name, outcome in became.items() if outcome == "skip"} == lacking
-    assert {name: outcome for name, outcome in became.items() if outcome not in GREEN | {"skip"}} == {}
+    assert {name: became[name] for name in red if became[name] not in GREEN} == {}, run.stdout
     assert became.keys() == CASES.keys()
 
 

@@ -62,14 +62,15 @@ def _client(arguments: tuple[str, ...]) -> int:
     return main(arguments)
 
 
-def fork_command(folder: Path, *arguments: str) -> Run:
+def fork_command(folder: Path, *arguments: str, limit: float = RUN_SECONDS) -> Run:
     """Run `moq-test-client` in a new folder below `folder`, in a process that imports nothing.
 
     Args:
         folder: Where its own folder is made.
         arguments: Of the command.
+        limit: Seconds that it may take.
     """
     own = Path(tempfile.mkdtemp(dir=folder))
-    done = fork(_client, arguments, cwd=own, env=_clean())
+    done = fork(_client, arguments, cwd=own, env=_clean(), limit=limit)
     # Not as text, which would take a carriage return for the end of a line.
     return Run(done.code, done.stdout.decode(), done.stderr.decode(), done.peak, done.seconds)

@@ -57,6 +57,11 @@ def note(name: str, setting: str, came: dict[str, str]) -> None:
 @pytest.mark.parametrize(("name", "draft", "transport"), SETTINGS)
 def test_the_suite(starter: Starter, tmp_path: Path, name: str, draft: int, transport: str) -> None:
     """Every case has the outcome that it had when it was examined."""
+    setting = f"{draft}-{transport}"
+    expected = known(name).get(setting)
+    writing = bool(os.environ.get("MOQT_WRITE_EXPECTED"))
+    if expected is None and not writing:
+        pytest.skip(f"nobody has written down what becomes of the cases on {name} in {setting}")
     path = tmp_path / "results.json"
     profiles = [argument for category in catalog.CATEGORIES for argument in ("--profile", category)]
     with starter(name) as peer:
@@ -74,11 +79,10 @@ def test_the_suite(starter: Starter, tmp_path: Path, name: str, draft: int, tran
     assert came.keys() == {case.identifier for case in catalog.conformance()}
     lacking = {case.identifier for case in catalog.conformance() if not exists_in(case, draft)}
     others = {case: outcome for case, outcome in came.items() if outcome != "pass" and case not in lacking}
-    setting = f"{draft}-{transport}"
-    if os.environ.get("MOQT_WRITE_EXPECTED"):
+    if writing:
         note(name, setting, others)
         return
-    expected = known(name).get(setting, {})
+    assert expected is not None
     surprises = {
         case: f"{outcome}, not {expected.get(case, 'pass')}"
         for case, outcome in came.items()

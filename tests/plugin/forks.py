@@ -51,7 +51,11 @@ class Forked(NamedTuple):
 
 
 def fork(
-    work: Callable[..., int], *arguments: object, cwd: Path, env: Mapping[str, str] | None = None
+    work: Callable[..., int],
+    *arguments: object,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    limit: float = SECONDS,
 ) -> Forked:
     """Do some work in a fork, whose exit code it returns.
 
@@ -60,6 +64,7 @@ def fork(
         arguments: For it.
         cwd: The folder it works in.
         env: Its whole environment; None: ours.
+        limit: Seconds that it may take.
 
     Raises:
         TimeoutError: It did not end in time, and was killed.
@@ -68,12 +73,12 @@ def fork(
         process = _server.Process(target=_run, args=(left, str(cwd), env, work, arguments))
         began = time.monotonic()
         process.start()
-        process.join(SECONDS)
+        process.join(limit)
         seconds = time.monotonic() - began
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise TimeoutError(f"{arguments} did not end within {SECONDS:g} s")
+            raise TimeoutError(f"{arguments} did not end within {limit:g} s")
         code, peak = process.exitcode, 0
         # The server of forks now and then loses an exit code (it then says 255); a file does not.
         if Path(left, "code").exists():

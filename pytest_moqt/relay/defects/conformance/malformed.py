@@ -232,7 +232,6 @@ class _FetchAnswerUnchecked(Overlooks):
         "invalid-input-not-propagated": "closed",
         "mutation-smoke": "closed",
     },
-    drafts(17),
 )
 class _ViolationEndsOthers(Behaviour):
     def __init__(self) -> None:
