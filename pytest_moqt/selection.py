@@ -54,6 +54,9 @@ def select(
     Raises:
         OptionError: Something is to be left out that stands for no case.
     """
+    if not (wanted or profiles or levels or exclude):
+        # The list of the other cases is not even read.
+        return Selection(catalog.CATALOG)
     everything = catalog.known()
     unknown: list[str] = []
     if wanted or profiles:
