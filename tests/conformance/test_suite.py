@@ -13,6 +13,7 @@ from pytest_moqt import catalog
 from pytest_moqt.listing import exists_in
 from pytest_moqt.relay.defects import DEFECTS
 from pytest_moqt.relay.defects.chapter import INFO
+from tests import suite_defects_page
 
 ROOT = Path(__file__).parents[2]
 GREEN = {"pass", "info"}
@@ -84,6 +85,11 @@ def test_the_list_is_fresh() -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False)
 
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+
+
+def test_the_page_of_defects_is_fresh() -> None:
+    """docs/suite-defects.md says what the list says; `python -m tests.suite_defects_page` writes it."""
+    assert suite_defects_page.PAGE.read_text(encoding="utf-8") == suite_defects_page.page()
 
 
 def test_names_are_unique() -> None:

@@ -34,7 +34,7 @@ from cells import (
 )
 
 from pytest_moqt.relay.defects import CHAPTERS, DEFECTS, Defect
-from pytest_moqt.relay.defects.chapter import DEFAULT, QUIC
+from pytest_moqt.relay.defects.chapter import CONFORMANCE, DEFAULT, QUIC
 
 if TYPE_CHECKING:
     from cells import Cell
@@ -139,6 +139,9 @@ def page(observations: Mapping[Cell, Marks]) -> str:
     )
     text += _table(NAMES) + _row(NO_DEFECT, "Nothing wrong. | everywhere", of[None, DEFAULT])
     for chapter in CHAPTERS:
+        if chapter.profile == CONFORMANCE:
+            # On a page of their own, docs/suite-defects.md.
+            continue
         if chapter.profile == QUIC:
             text += QUIC_HEAD.format(
                 drafts=", ".join(map(str, QUIC_JUDGED)),
