@@ -145,6 +145,17 @@ class ObjectReceived(Record):
     header: StreamHeader
     object: StreamObject | FetchObject | FetchRangeEnd
 
+    def __init__(
+        self,
+        stream_id: int,
+        header: StreamHeader,
+        object: StreamObject | FetchObject | FetchRangeEnd,  # noqa: A002 - the field's name
+    ) -> None:
+        values = self.__dict__
+        values["stream_id"] = stream_id
+        values["header"] = header
+        values["object"] = object
+
 
 class DataStreamEnded(Record):
     """A data stream ended whole."""

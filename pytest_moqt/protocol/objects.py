@@ -106,6 +106,15 @@ class StreamObject(Record):
     "Other than 0 (Normal) with an empty payload only."
     properties: Properties = _NO_PROPERTIES
 
+    def __init__(
+        self, object_id: int, payload: bytes = b"", status: int = 0, properties: Properties = _NO_PROPERTIES
+    ) -> None:
+        values = self.__dict__
+        values["object_id"] = object_id
+        values["payload"] = payload
+        values["status"] = status
+        values["properties"] = properties
+
 
 class FetchHeader(Record):
     """FETCH_HEADER: which FETCH a stream answers."""
@@ -272,10 +281,10 @@ class DataStreamDecoder:
         return items
 
     def _take(self, reader: Reader, items: list[StreamItem]) -> None:
-        while not reader.at_end:
+        # One byte more than there is, unless an item knows better how much it lacks.
+        self._wanted = self._size + 1
+        while reader.offset < reader.end:
             start = reader.offset
-            # One byte more than there is, unless an item knows better how much it lacks.
-            self._wanted = self._size + 1
             try:
                 if self.header is None:
                     item: StreamItem = self._pull_header(reader)
@@ -504,6 +513,10 @@ class SubgroupEncoder:
         if item.properties and not self._header.has_properties:
             raise LocalProtocolError("the stream's header promises no properties")
         _check_own(item.status, item.payload, item.properties, self.draft)
+        if item.payload and not self._header.has_properties:
+            self._object = item.object_id
+            encode = self.draft.integers.encode
+            return encode(delta) + encode(len(item.payload)) + item.payload
         writer = Writer(self.draft.integers)
         writer.vint(delta)
         if self._header.has_properties:

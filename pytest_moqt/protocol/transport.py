@@ -26,6 +26,12 @@ class StreamData(Record):
     data: bytes
     fin: bool = False
 
+    def __init__(self, stream_id: int, data: bytes, fin: bool = False) -> None:
+        values = self.__dict__
+        values["stream_id"] = stream_id
+        values["data"] = data
+        values["fin"] = fin
+
 
 class StreamReset(Record):
     """The peer abandoned its sending half (RESET_STREAM)."""

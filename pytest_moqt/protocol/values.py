@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
-from functools import total_ordering
 from typing import Generic, TypeVar
 
 from pytest_moqt.protocol.record import Record
@@ -13,15 +12,28 @@ TrackNamespace = tuple[bytes, ...]
 "A namespace, a prefix or a suffix: its fields, each a byte string (`track-name`)."
 
 
-@total_ordering
 class Location(Record):
     """A place in a track: a group and an object in it; places are ordered."""
 
     group: int
     object: int
 
+    def __init__(self, group: int, object: int) -> None:  # noqa: A002 - the field's name
+        values = self.__dict__
+        values["group"] = group
+        values["object"] = object
+
     def __lt__(self, other: Location) -> bool:
         return (self.group, self.object) < (other.group, other.object)
+
+    def __le__(self, other: Location) -> bool:
+        return (self.group, self.object) <= (other.group, other.object)
+
+    def __gt__(self, other: Location) -> bool:
+        return (self.group, self.object) > (other.group, other.object)
+
+    def __ge__(self, other: Location) -> bool:
+        return (self.group, self.object) >= (other.group, other.object)
 
     def __str__(self) -> str:
         return f"{{{self.group}, {self.object}}}"
@@ -144,6 +156,9 @@ class KeyValues(Mapping[K, V_co], Generic[K, V_co]):
 
     def __len__(self) -> int:
         return len({name for name, _ in self.pairs})
+
+    def __bool__(self) -> bool:
+        return bool(self.pairs)
 
     def grouped(self) -> dict[K, tuple[V_co, ...]]:
         """Every key with its values, in one pass: a peer's message may have tens of thousands of pairs."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cached_property
 
 from pytest_moqt.protocol.errors import LocalProtocolError, NeedMoreData, ProtocolViolation
 from pytest_moqt.protocol.record import Record
@@ -39,12 +40,21 @@ class IntegerCoding(Record):
         """The same coding with one length for every value, for integers that are not as short as can be."""
         return dataclasses.replace(self, lengths=(length,))
 
+    @cached_property
+    def single(self) -> tuple[bytes, ...]:
+        """The encodings of one byte, each at its value, which is the byte's; none where none is written."""
+        if 1 not in self.lengths:
+            return ()
+        return tuple(self.pack(value, 1) for value in range(self.capacity(1) + 1))
+
     def encode(self, value: int, length: int | None = None) -> bytes:
         """Write a value, in `length` bytes when given (for tests of non-minimal forms).
 
         Raises:
             LocalProtocolError: The value is negative, too large, or does not fit `length`.
         """
+        if length is None and 0 <= value < len(self.single):
+            return self.single[value]
         if not 0 <= value <= self.maximum:
             raise LocalProtocolError(f"{value} is outside 0..{self.maximum}, the range of a {self.name}")
         for candidate in self.lengths:
@@ -64,13 +74,12 @@ class IntegerCoding(Record):
         """
         if offset >= len(data):
             raise NeedMoreData
-        size = self.size_of(data[offset])
-        if size == 1:
-            return data[offset], offset + 1
+        first = data[offset]
+        if first < len(self.single):
+            return first, offset + 1
+        size = self.size_of(first)
         if not size:
-            raise ProtocolViolation(
-                f"a {self.name} may not begin with the byte {data[offset]:#04x}", offset=offset
-            )
+            raise ProtocolViolation(f"a {self.name} may not begin with the byte {first:#04x}", offset=offset)
         end = offset + size
         if end > len(data):
             raise NeedMoreData
