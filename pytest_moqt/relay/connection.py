@@ -228,8 +228,10 @@ class Connection:
 
     def _begin_raw(self) -> None:
         """Begin the session of a draft that the ALPN names, unless it has begun."""
+        if self._upper is not None or internals.ended(self.quic) is not None:
+            return
         draft = draft_of_alpn(self._alpn or "")
-        if draft is not None and self._upper is None and internals.ended(self.quic) is None:
+        if draft is not None:
             self._upper = RawTransport(self, draft)
 
 

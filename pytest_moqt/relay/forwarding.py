@@ -242,10 +242,9 @@ class Track:
             self.largest = location
 
     def keep(self, group_id: int, subgroup_id: int | None, priority: int, item: StreamObject) -> None:
-        """An object passes through."""
+        """An object passes through; `cache.trim` follows."""
         if self.behaviour.keeps(item):
             self.cache.add(group_id, subgroup_id, priority, item)
-            self.cache.trim(group_id)
 
     def claim(self, key: Hashable, upstream: Upstream) -> bool:
         """Whether objects of a subgroup, or a datagram, are this publisher's to bring."""
@@ -441,6 +440,7 @@ class Upstream:
             self.track.default_priority if priority is None else priority,
             StreamObject(item.object_id, item.payload, item.status or 0, item.properties),
         )
+        self.track.cache.trim(item.group_id)
         if item.end_of_group:
             self.track.cache.end_group(item.group_id, item.object_id + 1)
         for downstream in self.track.downstreams:
@@ -855,6 +855,8 @@ class OutgoingSubgroup:
         self._encoder = SubgroupEncoder(header, downstream.session.draft)
         self._stream_id: int | None = None
         self._watch: DeliveryWatch | None = None
+        self._unsent: list[bytes] = []
+        "What came together leaves together: aioquic takes as long for one object as for a packet of them."
 
     def start(self) -> bool:
         """Open it and send the header; False: the session takes no more streams."""
@@ -901,6 +903,14 @@ class OutgoingSubgroup:
         except LocalProtocolError:
             self.end(StreamError.INTERNAL_ERROR)
             return
+        self._unsent.append(data)
+
+    def flush(self) -> None:
+        """Let the objects go that were sent."""
+        if self._stream_id is None or not self._unsent:
+            return
+        data = b"".join(self._unsent)
+        self._unsent.clear()
         if self._session.transport.backlog(self._stream_id) + len(data) > limits.STREAM_BACKLOG:
             self.end(StreamError.TOO_FAR_BEHIND)
         else:
@@ -910,6 +920,7 @@ class OutgoingSubgroup:
 
     def end(self, error: StreamError | None = None) -> None:
         """End it with a FIN, or a reset for a reason."""
+        self.flush()
         if self._stream_id is not None:
             stream_id, self._stream_id = self._stream_id, None
             self._session.end_data_stream(stream_id, error)
@@ -979,6 +990,13 @@ class SubgroupForwarder:
                 stream = self._streams[downstream] = downstream.open(self._outgoing_header(is_first))
             if stream is not None:
                 stream.send(passed)
+
+    def flush(self) -> None:
+        """No more objects came with the last one: let it go on."""
+        for stream in self._streams.values():
+            if stream is not None:
+                stream.flush()
+        self._track.cache.trim(self._header.group_id)
 
     def finish(self) -> None:
         """The stream ended with a FIN."""

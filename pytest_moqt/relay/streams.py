@@ -17,7 +17,6 @@ from pytest_moqt.protocol.objects import (
     FetchRangeEnd,
     ObjectDatagram,
     ObjectTooLarge,
-    Padding,
     StreamItem,
     StreamObject,
     SubgroupHeader,
@@ -38,6 +37,9 @@ class Subgroup(Protocol):
 
     def object(self, item: StreamObject) -> None:
         """Take the next object."""
+
+    def flush(self) -> None:
+        """No more objects came with the last one: let it go on."""
 
     def finish(self) -> None:
         """The stream ended with a FIN."""
@@ -203,6 +205,8 @@ class DataStream(IncomingStream):
             return
         for item in items:
             self._take(item)
+        if self._target is not None:
+            self._target.flush()
         if fin and not self._ignored:
             self._finished = True
             if self._target is not None:
@@ -241,12 +245,15 @@ class DataStream(IncomingStream):
         self._target = sink.open_subgroup(self._header)
         for item in held:
             self._target.object(item)
+        self._target.flush()
         if self._finished:
             self._target.finish()
             self.session.stream_done(self.stream_id)
 
     def _take(self, item: StreamItem) -> None:
-        if isinstance(item, SubgroupHeader):
+        if isinstance(item, StreamObject):  # first: there are the most of them
+            self._take_object(item)
+        elif isinstance(item, SubgroupHeader):
             self._header = item
             self.resolve()
             if self._target is None:
@@ -257,11 +264,12 @@ class DataStream(IncomingStream):
         elif isinstance(item, FetchObject | FetchRangeEnd):
             if self._fetch is not None:
                 self._fetch.fetched(item)
-        elif not isinstance(item, StreamObject):
+        else:
             self._ignored = True
-            if isinstance(item, Padding):
-                self.session.padded()
-        elif self._target is not None:
+            self.session.padded()
+
+    def _take_object(self, item: StreamObject) -> None:
+        if self._target is not None:
             self._target.object(item)
         else:
             self._held.append(item)

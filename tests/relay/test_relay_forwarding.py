@@ -9,7 +9,13 @@ from relay_clients import Asked, Client, FakeRelay, Incoming
 
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import DRAFTS, SUPPORTED
-from pytest_moqt.protocol.objects import FetchHeader, ObjectDatagram, StreamObject, SubgroupHeader
+from pytest_moqt.protocol.objects import (
+    FetchHeader,
+    ObjectDatagram,
+    StreamObject,
+    SubgroupEncoder,
+    SubgroupHeader,
+)
 from pytest_moqt.protocol.parameter_layouts import parameter_layout
 from pytest_moqt.protocol.parameters import Parameter, Property
 from pytest_moqt.protocol.registries import (
@@ -96,6 +102,43 @@ def test_objects_are_passed_on_before_their_stream_ends(relay: FakeRelay, number
     line.publisher.open_subgroup(HEADER).send(ONE)
 
     assert only(line.subscribers[0]).payloads == [ONE.payload]
+
+
+def test_objects_that_come_together_leave_together_before_the_end(
+    relay: FakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half an object waits for its other half, what is whole does not."""
+    line = Line(relay, 18, 18)
+    encoder = SubgroupEncoder(HEADER, line.publisher.draft)
+    stream_id = line.publisher.new_stream(unidirectional=True)
+    head, *objects = [encoder.header(), *map(encoder.object, (ONE, TWO, THREE))]
+    subscriber = line.subscribers[0]
+    sent: list[tuple[int, bool]] = []
+    take = subscriber.take
+
+    def count(stream_id: int, data: bytes, fin: bool) -> None:
+        take(stream_id, data, fin)
+        sent.append((len(only(subscriber).objects), only(subscriber).fin))
+
+    monkeypatch.setattr(subscriber, "take", count)
+    line.publisher.session.handle(StreamData(stream_id, head + objects[0] + objects[1] + objects[2][:3]))
+    line.publisher.session.handle(StreamData(stream_id, objects[2][3:], fin=True))
+
+    assert sent == [(0, False), (2, False), (3, False), (3, True)]
+
+
+def test_nothing_follows_the_reset_of_a_stream_that_is_too_far_behind(relay: FakeRelay) -> None:
+    """Neither objects nor the FIN."""
+    line = Line(relay, 18, 18)
+    stream = line.publisher.open_subgroup(HEADER).send(ONE)
+    subscriber = line.subscribers[0]
+    subscriber.transport.unacknowledged = limits.STREAM_BACKLOG
+
+    stream.send(TWO, THREE, fin=True)
+
+    assert only(subscriber).objects == [ONE]
+    assert not only(subscriber).fin
+    assert list(subscriber.resets) == [only(subscriber).stream_id]
 
 
 @pytest.mark.parametrize("to", sorted(SUPPORTED), ids=lambda to: f"to-{to}")
