@@ -28,6 +28,10 @@ EARLY_DATAGRAMS = 64
 "The same for datagrams."
 OBJECT_BYTES = 16 * 1024 * 1024
 "One object's payload."
+DATAGRAMS_A_TURN = 16
+"UDP datagrams that are read before what they bring is sent, if as many are there."
+DATAGRAM_BYTES = 64 * 1024
+"No UDP datagram is longer."
 STREAM_BACKLOG = 8 * 1024 * 1024
 "Bytes of one forwarded stream that a subscriber has not acknowledged; above, the stream is reset."
 FORWARDED_STREAMS = 1024

@@ -109,6 +109,8 @@ class Server(asyncio.DatagramProtocol):
         self._quic = self.behaviour.quic(ServerConnection)
         self._connections: dict[bytes, Connection] = {}
         self._socket: asyncio.DatagramTransport | None = None
+        self._more: socket.socket | None = None
+        "The same socket, to read what asyncio would tell one turn later."
 
     def connections(self) -> set[Connection]:
         """Those that have not drained."""
@@ -139,14 +141,30 @@ class Server(asyncio.DatagramProtocol):
         self._connections.clear()
         if self._socket is not None:
             self._socket.close()
+        if self._more is not None:
+            self._more.close()
+            self._more = None
 
     # asyncio.DatagramProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the socket."""
         self._socket = cast("asyncio.DatagramTransport", transport)
+        self._more = transport.get_extra_info("socket").dup()
 
     def datagram_received(self, data: bytes, addr: NetworkAddress) -> None:
+        """Pass on a datagram, and some that came behind it: what is sent for them is sent in one go."""
+        self._pass_on(data, addr)
+        for _ in range(limits.DATAGRAMS_A_TURN - 1):
+            if self._more is None:
+                return
+            try:
+                data, addr = self._more.recvfrom(limits.DATAGRAM_BYTES)
+            except OSError:
+                return  # there is none, or there was an error, of which see `error_received`
+            self._pass_on(data, addr)
+
+    def _pass_on(self, data: bytes, addr: NetworkAddress) -> None:
         """Pass on one datagram; what is no QUIC packet of ours is dropped."""
         try:
             header = pull_quic_header(

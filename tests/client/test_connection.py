@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.events import QuicEvent
 
+from pytest_moqt.client.aioquic_internals import QuicClose
 from pytest_moqt.client.connection import (
     VERSION_1,
     VERSION_2,
@@ -18,6 +23,7 @@ from pytest_moqt.client.connection import (
     QuicFacts,
     QuicOptions,
 )
+from pytest_moqt.client.driver import UdpDriver
 from pytest_moqt.client.errors import ConnectError
 from pytest_moqt.client.session import ClientSession, connect
 from pytest_moqt.client.tls import TlsOptions
@@ -282,3 +288,61 @@ async def test_the_last_word_of_a_relay_that_is_gone_is_read_before_its_closed_p
             closed = await asyncio.wait_for(session.wait_closed(), DEADLINE)
 
     assert (closed.by_peer, closed.code) == (True, 0)
+
+
+class _Told:
+    """Counts what a driver tells (a `driver.Handler`)."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.driver: UdpDriver | None = None
+        "To be stopped by the first."
+
+    def quic_event(self, event: QuicEvent) -> None: ...
+
+    def batch_ended(self) -> None:
+        self.batches += 1
+        if self.driver is not None:
+            self.driver.stop()
+
+    def quic_closed(self, close: QuicClose) -> None:
+        raise AssertionError(close)
+
+    def path_failed(self, error: OSError) -> None:
+        raise error
+
+    def failed(self, error: Exception) -> None:
+        raise error
+
+
+@pytest.mark.parametrize(("stops", "told"), [(False, 5), (True, 1)])
+async def test_datagrams_that_wait_are_read_in_one_turn(stops: bool, told: int) -> None:
+    """One by one all the same, and none once the connection is given up."""
+    handler = _Told()
+    turns: list[int] = []
+
+    class Driver(UdpDriver):
+        def datagram_received(self, data: bytes, addr: object) -> None:
+            super().datagram_received(data, addr)
+            turns.append(self.datagrams_received)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        quic = QuicConnection(configuration=QuicConfiguration(is_client=True))
+        driver = Driver(quic, handler, peer.getsockname())
+        endpoint, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: driver, remote_addr=peer.getsockname()
+        )
+        driver.connect()
+        handler.driver = driver if stops else None
+        for _ in range(5):
+            # Of no connection: aioquic drops it.
+            peer.sendto(b"\x40" + bytes(30), endpoint.get_extra_info("sockname"))
+        async with asyncio.timeout(DEADLINE):
+            while not turns:  # noqa: ASYNC110 - there is no event for a datagram that means nothing
+                await asyncio.sleep(0.002)
+        driver.stop()
+        await driver.stopped()
+
+    assert turns == [told]
+    assert handler.batches == told

@@ -28,7 +28,7 @@ from pytest_moqt.protocol.drafts import DRAFTS, SUPPORTED
 from pytest_moqt.protocol.objects import ObjectDatagram, StreamObject, SubgroupHeader
 from pytest_moqt.protocol.registries import PublishDoneStatus, SessionError
 from pytest_moqt.protocol.transport import TransportClosed, TransportEvent
-from pytest_moqt.relay import internals
+from pytest_moqt.relay import internals, limits
 from pytest_moqt.relay.certificates import self_signed
 from pytest_moqt.relay.embedded import EmbeddedRelay
 from pytest_moqt.relay.server import Server, bind
@@ -434,3 +434,29 @@ def test_an_unknown_defect_is_said_at_once() -> None:
     """With names that are like it."""
     with pytest.raises(KeyError, match="did you mean setup-never"):
         EmbeddedRelay(defect="setup-nevr")
+
+
+# ---- datagrams -------------------------------------------------------------------------------------
+
+
+async def test_datagrams_that_wait_are_read_in_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there may be; the others are read in the next."""
+    turns: list[int] = []
+    taken = Server.datagram_received
+
+    def count(server: Server, data: bytes, addr: tuple[str, int]) -> None:
+        turns.append(len(answers))
+        taken(server, data, addr)
+
+    answers: list[bytes] = []
+    monkeypatch.setattr(Server, "datagram_received", count)
+    monkeypatch.setattr(Server, "send", lambda _server, data, _addr: answers.append(data))
+    unknown = b"\xc0\x0a\x0a\x0a\x0a\x08" + bytes(8) + b"\x00" + bytes(1200)
+    async with running() as relay:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            for _ in range(limits.DATAGRAMS_A_TURN + 2):
+                client.sendto(unknown, ("127.0.0.1", relay.port))
+            async with asyncio.timeout(DEADLINE):
+                await until(lambda: len(answers) == limits.DATAGRAMS_A_TURN + 2)
+
+    assert turns == [0, limits.DATAGRAMS_A_TURN]
