@@ -150,7 +150,9 @@ class Server(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the socket."""
         self._socket = cast("asyncio.DatagramTransport", transport)
-        self._more = transport.get_extra_info("socket").dup()
+        own = transport.get_extra_info("socket")
+        # A transport need not have one.
+        self._more = None if own is None else own.dup()
 
     def datagram_received(self, data: bytes, addr: NetworkAddress) -> None:
         """Pass on a datagram, and some that came behind it: what is sent for them is sent in one go."""

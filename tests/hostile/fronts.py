@@ -107,6 +107,9 @@ class _Outlet:
     def sendto(self, data: bytes, address: Address) -> None:
         self._front.from_relay(data, address)
 
+    def get_extra_info(self, name: str) -> None:
+        """It has no socket of its own."""
+
     def is_closing(self) -> bool:
         return False
 

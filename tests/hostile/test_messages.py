@@ -40,9 +40,10 @@ CELLS = [
     for draft in drafts_of(deed, transport)
 ]
 JUDGED = {
-    Cell(deed.name, draft, dealt(TRANSPORTS, deed.name, turn))
+    Cell(deed.name, drafts_of(deed, transport)[turn], transport)
     for deed in DEEDS
-    for turn, draft in enumerate(deed.drafts)
+    for turn in range(len(deed.drafts))
+    for transport in (dealt(TRANSPORTS, deed.name, turn),)
 }
 "In an ordinary run: each deed in each of its drafts, over one transport and then the other."
 
@@ -88,7 +89,8 @@ def test_an_ordinary_run_has_every_deed_over_both_transports_where_drafts_differ
     """A deed that drafts take differently meets both; each draft meets both in any case."""
     for deed in DEEDS:
         judged = [cell for cell in JUDGED if cell.deed == deed.name]
-        assert {cell.draft for cell in judged} == set(deed.drafts)
+        assert len(judged) == len(deed.drafts)
         assert len({cell.transport for cell in judged}) == min(len(deed.drafts), len(TRANSPORTS))
+    assert set(CELLS) >= JUDGED
     met = {(cell.draft, cell.transport) for cell in JUDGED}
     assert met == {(cell.draft, cell.transport) for cell in CELLS}
