@@ -156,13 +156,23 @@ async def harmless(relay: RelayUnderTest) -> AsyncIterator[ClientSession]:
         CaseFailure: The relay was harmed; that is the case's verdict then, whatever else it found.
     """
     async with relay.connect("witness") as witness:
-        yield witness
-        await _works(relay, witness, "witness", "a session opened before no longer works")
         try:
-            async with relay.connect("afterwards") as fresh:
-                await _works(relay, fresh, "afterwards", "a new session does not work")
-        except CaseFailure as failure:
-            raise _harmed("no new session works", failure) from None
+            yield witness
+        except (CaseFailure, AssertionError):
+            # Whether the relay lives is the first question then.
+            await _goes_on(relay, witness)
+            raise
+        await _goes_on(relay, witness)
+
+
+async def _goes_on(relay: RelayUnderTest, witness: ClientSession) -> None:
+    """See that nobody but the attacker was harmed."""
+    await _works(relay, witness, "witness", "a session opened before no longer works")
+    try:
+        async with relay.connect("afterwards") as fresh:
+            await _works(relay, fresh, "afterwards", "a new session does not work")
+    except CaseFailure as failure:
+        raise _harmed("no new session works", failure) from None
 
 
 async def _works(relay: RelayUnderTest, session: ClientSession, name: str, harm: str) -> None:

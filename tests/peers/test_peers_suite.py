@@ -18,7 +18,7 @@ from pytest_moqt import catalog
 from pytest_moqt.listing import exists_in
 
 EXPECTED = Path(__file__).parent / "expected"
-ORDINARY = {("aiomoqt", 18, "quic"), ("moq-rs", 16, "webtransport")}
+ORDINARY = {("aiomoqt", 18, "quic")}
 "Of which every run of all tests makes sure; the others take half an hour."
 SECONDS = 400.0
 "For a run: a relay that stays silent makes many cases wait."
