@@ -259,10 +259,13 @@ class RelayUnderTest:
             # Again, now that the draft is known.
             self.skip_unless_it_exists()
             yield session
-        except BaseException:
+        except BaseException as error:
             # The case has its verdict, which nothing here may hide.
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(session.close(), CLOSE_SECONDS)
+            behind = await self._behind(error)
+            if behind is not None:
+                raise behind from error
             raise
         await self._leave(role, session)
 
@@ -323,6 +326,22 @@ class RelayUnderTest:
         if not all(session.only_listens for session in sessions):
             return None
         return next((refusal for session in sessions if (refusal := session.refusal())), None)
+
+    async def _behind(self, error: BaseException) -> CaseFailure | None:
+        """The end of another session that a refusal follows from, if that is all that failed.
+
+        A relay that ends a publisher's session refuses what waited for that publisher. The two come on
+        connections of their own in any order, and the end is what tells the relay's author why.
+        """
+        if not all(isinstance(leaf, UnexpectedReply) and leaf.cause == "rejected" for leaf in leaves(error)):
+            return None
+        for session in [each for each in self._sessions.values() if not each.left]:
+            try:
+                await session.settle()
+            except CaseFailure as failure:
+                if session.closed is not None:
+                    return failure
+        return None
 
     def told(self, shown: str, code: object = None) -> CaseFailure | None:
         """The failure that an answer is which an assertion found wrong (see `ClientSession.told`)."""

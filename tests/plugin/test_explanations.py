@@ -320,7 +320,9 @@ def test_a_failure_has_the_last_of_each_session(
 # ---- refusals and ends that the case does not look at ----------------------------------------------
 
 ELSEWHERE = """
-from pytest_moqt import PublishNamespace, RequestError, RequestOk, Subscribe
+from pytest_moqt import (
+    PublishNamespace, RequestError, RequestOk, StreamObject, SubgroupHeader, Subscribe, SubscribeOk,
+)
 
 @pytest.mark.interop("listens", timeout=1.0)
 @pytest.mark.spec("message-subscribe-req")
@@ -347,6 +349,16 @@ async def test_asserts(relay):
     async with relay.connect("subscriber") as subscriber:
         answer = await subscriber.request(Subscribe(relay.namespace("nowhere"), b"track"))
         assert isinstance(answer, RequestOk)
+
+@pytest.mark.interop("publishes", timeout=2.0)
+async def test_publishes(relay):
+    namespace = relay.namespace("somewhere")
+    async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
+        await publisher.request(PublishNamespace(namespace), expect=RequestOk)
+        asked = await subscriber.open(Subscribe(namespace, b"track"))
+        await publisher.receive(Subscribe)
+        publisher.open_subgroup(SubgroupHeader(4711, 0)).write(StreamObject(0, b"early"))
+        await subscriber.expect(asked, SubscribeOk)
 """
 
 
@@ -395,6 +407,15 @@ def test_an_end_is_reported_when_something_else_is_awaited(project: Project) -> 
         r"and SUBSCRIBE from the relay \(publisher\) never came",
         values["message"],
     ), values["message"]
+
+
+def test_a_refusal_that_follows_from_an_end_is_reported_as_that(project: Project) -> None:
+    """A relay that ends the publisher's session refuses its subscribers: the first is why."""
+    values = elsewhere(project, "closes-for-unknown-alias")["publishes"]
+
+    assert values["cause"] == "closed"
+    assert "unknown track alias" in values["message"]
+    assert any("the publisher is gone" in line for line in values["journal"]["subscriber"])
 
 
 def test_half_a_message_is_reported_when_its_rest_is_awaited(project: Project) -> None:
