@@ -288,6 +288,19 @@ def _command(config: pytest.Config) -> Command | None:
     return command
 
 
+@contextlib.contextmanager
+def _usage() -> Iterator[None]:
+    """Say what is wrong with an option as pytest says it.
+
+    Raises:
+        UsageError: An option cannot be used.
+    """
+    try:
+        yield
+    except run_options.OptionError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 def _options(config: pytest.Config) -> run_options.RunOptions | None:
     """What the run was asked to do; None when there is no relay to judge.
 
@@ -295,7 +308,7 @@ def _options(config: pytest.Config) -> run_options.RunOptions | None:
         UsageError: A value cannot be used.
     """
     if OPTIONS not in config.stash:
-        try:
+        with _usage():
             config.stash[OPTIONS] = run_options.resolve(
                 relay=_given(config, "relay"),
                 draft=_given(config, "draft"),
@@ -305,8 +318,6 @@ def _options(config: pytest.Config) -> run_options.RunOptions | None:
                 fixed_names=bool(_given(config, "fixed_names")),
                 retry_relay=_given(config, "retry_relay"),
             )
-        except run_options.OptionError as error:
-            raise pytest.UsageError(str(error)) from None
     return config.stash[OPTIONS]
 
 
@@ -316,10 +327,8 @@ def _profiles(config: pytest.Config) -> list[str]:
     Raises:
         UsageError: There is no such profile.
     """
-    try:
+    with _usage():
         return run_options.profiles(_given(config, "profile") or ())
-    except run_options.OptionError as error:
-        raise pytest.UsageError(str(error)) from None
 
 
 def _levels(config: pytest.Config) -> list[str]:
@@ -328,10 +337,8 @@ def _levels(config: pytest.Config) -> list[str]:
     Raises:
         UsageError: There is no such level.
     """
-    try:
+    with _usage():
         return run_options.levels(_given(config, "level") or ())
-    except run_options.OptionError as error:
-        raise pytest.UsageError(str(error)) from None
 
 
 def _expectations(config: pytest.Config) -> Sequence[Expectation]:
@@ -346,10 +353,8 @@ def _expectations(config: pytest.Config) -> Sequence[Expectation]:
     if EXPECTED not in config.stash:
         from pytest_moqt.expectations import load
 
-        try:
+        with _usage():
             config.stash[EXPECTED] = load(os.path.join(config.invocation_params.dir, path))
-        except run_options.OptionError as error:
-            raise pytest.UsageError(str(error)) from None
     return config.stash[EXPECTED]
 
 
@@ -375,10 +380,8 @@ def _budget(config: pytest.Config) -> float | None:
     """Seconds that the run may take."""
     given = _given(config, "budget")
     if given:
-        try:
+        with _usage():
             return run_options.seconds(given, "--budget")
-        except run_options.OptionError as error:
-            raise pytest.UsageError(str(error)) from None
     return run_options.DEFAULT_BUDGET if _given(config, "tap14") else None
 
 

@@ -13,14 +13,13 @@ from pytest_moqt import (
     Draft,
     KeyValues,
     ObjectDatagram,
-    Property,
     RelayUnderTest,
     SessionError,
     drafts,
 )
 
 from .reactions import closes, harmless
-from .tracks import NAMESPACE, Subscription, announce, established, first_subscribe, payload
+from .tracks import Subscription, established, payload, prioritised
 
 COUNT, SIZE = 20, 200
 ENOUGH = 18
@@ -28,8 +27,6 @@ ENOUGH = 18
 TRIES = 3
 "For each type: the same."
 TRY_SECONDS = 0.7
-TRACK_PRIORITY, USUAL_PRIORITY = 77, 128
-"Of datagrams that state none: as the track has it, and where the track says nothing either."
 END_OF_GROUP = 0x3
 PROPERTIES = {0x11C: 7, 0x9D: b"unknown"}
 "That nobody defines (`grease`)."
@@ -62,14 +59,7 @@ async def test_datagram_object(relay: RelayUnderTest) -> None:
 @pytest.mark.spec("object-datagram")
 async def test_datagram_type_variants(relay: RelayUnderTest) -> None:
     """Whatever the type of its datagram, an object comes with its priority, properties, status and end."""
-    async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
-        namespace = relay.namespace(NAMESPACE)
-        await announce(publisher, namespace)
-        tells = relay.draft.number in drafts(16)
-        default: dict[int, Any] = {Property.DEFAULT_PUBLISHER_PRIORITY: TRACK_PRIORITY}
-        publication, subscription = await first_subscribe(
-            publisher, subscriber, namespace, properties=default if tells else None
-        )
+    async with prioritised(relay) as (publication, subscription, inherited):
         variants = _variants(relay.draft)
 
         came: dict[int, ObjectDatagram] = {}
@@ -87,7 +77,6 @@ async def test_datagram_type_variants(relay: RelayUnderTest) -> None:
             if len(came) == len(variants):
                 break
 
-        inherited = TRACK_PRIORITY if tells else USUAL_PRIORITY
         assert {place: _seen(subscription, item) for place, item in came.items()} == {
             place: _meant(variant, inherited) for place, variant in enumerate(variants)
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from pytest_moqt import (
@@ -182,20 +184,24 @@ async def test_setup_authority_unsupported(relay: RelayUnderTest) -> None:
 @pytest.mark.spec("path")
 async def test_setup_path_malformed(relay: RelayUnderTest) -> None:
     """A path that no URI can have ends the session with MALFORMED_PATH."""
-    async with harmless(relay):
-        for name, path in BAD_PATHS.items():
-            async with relay.connect(name, opening=with_option(SetupOption.PATH, path)) as attacker:
-                await closes(relay, attacker, SessionError.MALFORMED_PATH)
+    await _each_closes(relay, SetupOption.PATH, BAD_PATHS, SessionError.MALFORMED_PATH)
 
 
 @pytest.mark.interop("setup-authority-malformed", timeout=10.0, profile="session", transport="quic")
 @pytest.mark.spec("authority")
 async def test_setup_authority_malformed(relay: RelayUnderTest) -> None:
     """An authority that no URI can have ends the session with MALFORMED_AUTHORITY."""
+    await _each_closes(relay, SetupOption.AUTHORITY, BAD_AUTHORITIES, SessionError.MALFORMED_AUTHORITY)
+
+
+async def _each_closes(
+    relay: RelayUnderTest, kind: SetupOption, values: Mapping[str, bytes], error: SessionError
+) -> None:
+    """Each of these values of a setup option ends its session with that error."""
     async with harmless(relay):
-        for name, authority in BAD_AUTHORITIES.items():
-            async with relay.connect(name, opening=with_option(SetupOption.AUTHORITY, authority)) as attacker:
-                await closes(relay, attacker, SessionError.MALFORMED_AUTHORITY)
+        for name, value in values.items():
+            async with relay.connect(name, opening=with_option(kind, value)) as attacker:
+                await closes(relay, attacker, error)
 
 
 @pytest.mark.interop("setup-path-on-webtransport", timeout=5.0, profile="session", transport="webtransport")

@@ -11,7 +11,6 @@ import pytest
 from pytest_moqt import (
     Draft,
     ObjectDatagram,
-    Property,
     RelayUnderTest,
     SessionEnded,
     StreamObject,
@@ -32,6 +31,7 @@ from .tracks import (
     established,
     first_subscribe,
     payload,
+    prioritised,
     subscribe,
 )
 from .waits import REACTION_SECONDS, silence
@@ -39,8 +39,6 @@ from .waits import REACTION_SECONDS, silence
 IDS = (0, 1, 7, 100)
 NO_ALIAS = 4242
 "A track alias that nobody has named."
-TRACK_PRIORITY, USUAL_PRIORITY = 77, 128
-"Of streams that state none: as the track has it, and where the track says nothing either."
 END_OF_GROUP = 0x3
 "A status (`object-status`)."
 CANCELLED = 0x1
@@ -77,21 +75,13 @@ async def test_subgroups_parallel(relay: RelayUnderTest) -> None:
 @pytest.mark.spec("subgroup-header", "relay-object-handling")
 async def test_subgroup_header_variants(relay: RelayUnderTest) -> None:
     """Whatever the type of a SUBGROUP_HEADER, the subgroup's id, priority and last object come as sent."""
-    async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
-        namespace = relay.namespace(NAMESPACE)
-        await announce(publisher, namespace)
-        tells = relay.draft.number in drafts(16)
-        default: dict[int, Any] = {Property.DEFAULT_PUBLISHER_PRIORITY: TRACK_PRIORITY}
-        publication, subscription = await first_subscribe(
-            publisher, subscriber, namespace, properties=default if tells else None
-        )
+    async with prioritised(relay) as (publication, subscription, inherited):
         variants = _variants(relay.draft)
         for group, variant in enumerate(variants):
             publication.group(group, (5, 6), **variant)
 
         await subscription.streams(len(variants))
 
-        inherited = TRACK_PRIORITY if tells else USUAL_PRIORITY
         assert {stream.group: _seen(subscription, stream) for stream in subscription.subgroups} == {
             group: _meant(variant, inherited) for group, variant in enumerate(variants)
         }

@@ -26,6 +26,7 @@ from pytest_moqt import (
     SubgroupStream,
     Subscribe,
     SubscribeOk,
+    drafts,
 )
 
 from .arrivals import Arrivals, Place, Subgroup
@@ -35,6 +36,8 @@ NAMESPACE = "moq-test/conformance"
 TRACK = b"track"
 ALIAS = 7
 "What our publishers call a track; a relay has names of its own for its subscribers."
+TRACK_PRIORITY, USUAL_PRIORITY = 77, 128
+"Of objects that state none: as the track has it, and where the track says nothing either."
 
 Parameters = Mapping[Parameter | int, Any]
 
@@ -266,3 +269,23 @@ async def established(
         yield await first_subscribe(
             publisher, subscriber, namespace, parameters, answer=answer, properties=properties
         )
+
+
+@contextlib.asynccontextmanager
+async def prioritised(relay: RelayUnderTest) -> AsyncIterator[tuple[Publication, Subscription, int]]:
+    """A publisher and a subscriber of one track; with the priority of objects that have none of their own.
+
+    The track has one where the draft lets it say so; elsewhere it is the drafts' usual one.
+
+    Args:
+        relay: Between them.
+    """
+    namespace = relay.namespace(NAMESPACE)
+    async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
+        await announce(publisher, namespace)
+        tells = relay.draft.number in drafts(16)
+        publication, subscription = await first_subscribe(
+            *(publisher, subscriber, namespace),
+            properties={Property.DEFAULT_PUBLISHER_PRIORITY: TRACK_PRIORITY} if tells else None,
+        )
+        yield publication, subscription, TRACK_PRIORITY if tells else USUAL_PRIORITY

@@ -63,6 +63,18 @@ class _ByRequest(Behaviour):
             self.subscribing = exchange
 
 
+class _Copies(_ByRequest):
+    """A relay that tells the publisher what the subscriber told the relay."""
+
+    copied: Parameter
+
+    def ask_publisher(self, subscribe: m.Subscribe) -> m.Subscribe | None:
+        assert self.subscribing is not None
+        said = self.subscribing.request.parameters.pairs  # type: ignore[attr-defined]  # a SUBSCRIBE
+        copied = [pair for pair in said if pair[0] is self.copied]
+        return dataclasses.replace(subscribe, parameters=KeyValues([*subscribe.parameters.pairs, *copied]))
+
+
 @of_subscriptions.against(
     "subscribe-self-refused",
     "It asks no session for a track that the session itself subscribes to.",
@@ -163,12 +175,8 @@ class _PropertiesDropped(Behaviour):
     "It copies the subscriber's authorization token into the SUBSCRIBE that the publisher gets.",
     {"subscribe-params-not-forwarded": "data"},
 )
-class _TokenForwarded(_ByRequest):
-    def ask_publisher(self, subscribe: m.Subscribe) -> m.Subscribe | None:
-        assert self.subscribing is not None
-        said = self.subscribing.request.parameters.pairs  # type: ignore[attr-defined]  # a SUBSCRIBE
-        tokens = [pair for pair in said if pair[0] is Parameter.AUTHORIZATION_TOKEN]
-        return dataclasses.replace(subscribe, parameters=KeyValues([*subscribe.parameters.pairs, *tokens]))
+class _TokenForwarded(_Copies):
+    copied = Parameter.AUTHORIZATION_TOKEN
 
 
 @of_subscriptions.against(
@@ -176,12 +184,8 @@ class _TokenForwarded(_ByRequest):
     "It copies the subscriber's delivery timeout into the SUBSCRIBE that the publisher gets.",
     {"subscribe-params-not-forwarded": WARN},
 )
-class _TimeoutForwarded(_ByRequest):
-    def ask_publisher(self, subscribe: m.Subscribe) -> m.Subscribe | None:
-        assert self.subscribing is not None
-        said = self.subscribing.request.parameters.pairs  # type: ignore[attr-defined]  # a SUBSCRIBE
-        timeouts = [pair for pair in said if pair[0] is Parameter.OBJECT_DELIVERY_TIMEOUT]
-        return dataclasses.replace(subscribe, parameters=KeyValues([*subscribe.parameters.pairs, *timeouts]))
+class _TimeoutForwarded(_Copies):
+    copied = Parameter.OBJECT_DELIVERY_TIMEOUT
 
 
 @of_subscriptions.against(
