@@ -4,68 +4,113 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from suite_runs import CASES, SETTINGS, Setting, in_turn, judge, outcomes, settings_of
+from client_command import Run
+from settings import Setting
+from suite_runs import CASES, SETTINGS, judge, outcomes, settings_of
 
 from pytest_moqt import catalog
 from pytest_moqt.listing import exists_in
 from pytest_moqt.relay.defects import DEFECTS
 from pytest_moqt.relay.defects.chapter import INFO
 from tests import suite_defects_page
+from tests.ahead import Ahead, runs_ahead
+from tests.sweeps import dealt, swept
 
 ROOT = Path(__file__).parents[2]
 GREEN = {"pass", "info"}
-ORDINARY = {(14, "quic"), (18, "webtransport"), (22, "quic")}
-"Where every run of all tests judges the correct relay; the others take a minute each."
-CORRECT = [
-    pytest.param(setting, marks=() if setting in ORDINARY else pytest.mark.thorough, id=str(setting))
-    for setting in SETTINGS
-]
+
+
+class Asked(NamedTuple):
+    """A correct relay, which is asked for the whole suite or for the cases dealt to its setting."""
+
+    setting: Setting
+    whole: bool
+
+    def __str__(self) -> str:
+        return f"{'whole-' if self.whole else ''}{self.setting}"
+
+    @property
+    def cases(self) -> list[str]:
+        """The cases, in the list's order."""
+        if self.whole:
+            return list(CASES)
+        return [name for name in CASES if dealt(settings_of(None, name), name) == self.setting]
+
+
+DEALT = [Asked(setting, whole=False) for setting in SETTINGS]
+"Each case once, as every run of all tests judges it; the whole suite takes a minute in each setting."
+CORRECT = swept([*DEALT, *(Asked(setting, whole=True) for setting in SETTINGS)], DEALT)
 PROVING = {name: defect for name, defect in DEFECTS.items() if defect.suite}
 
 
-@pytest.mark.parametrize("setting", CORRECT)
-def test_a_correct_relay_passes_every_case(tmp_path: Path, setting: Setting) -> None:
-    """In each draft; skipped is only what the draft or the transport lacks."""
-    run = judge(tmp_path, None, setting, "--profile", "core", *_optional())
-
-    became = {name: outcome for name, outcome in outcomes(run).items() if name in CASES}
-    lacking = {
-        name
-        for name, case in CASES.items()
-        if not exists_in(case, setting.draft) or case.transport not in ("", setting.transport)
-    }
-    red = [name for name, outcome in became.items() if outcome not in GREEN | {"skip"}]
-    if red:
-        # A machine with too much to do makes any relay late: what was red has to be green alone.
-        again = judge(tmp_path, None, setting, *(word for name in red for word in ("--test", name)))
-        became |= outcomes(again)
-    assert {name for name, outcome in became.items() if outcome == "skip"} == lacking
-    assert {name: became[name] for name in red if became[name] not in GREEN} == {}, run.stdout
-    assert became.keys() == CASES.keys()
+def judge_correct(asked: Asked, folder: Path) -> Run:
+    """A correct relay, with the cases that a profile leaves to those who name them."""
+    named = [name for name in asked.cases if not asked.whole or CASES[name].optional]
+    core = ("--profile", "core") if asked.whole else ()
+    return judge(folder, None, asked.setting, *core, *_tests(named))
 
 
-def _optional() -> list[str]:
-    return [argument for case in CASES.values() if case.optional for argument in ("--test", case.identifier)]
-
-
-@pytest.mark.parametrize("name", PROVING)
-def test_a_defect_turns_its_cases_red(tmp_path: Path, name: str) -> None:
-    """Each for the stated cause, in a draft and over a transport that the name decides."""
+def judge_wrong(name: str, folder: Path) -> list[tuple[Setting, list[str], Run]]:
+    """A relay with a defect, in settings that its name decides, with the cases that have to see it there."""
     suite = PROVING[name].suite
     by_setting: dict[Setting, list[str]] = {}
     for case in suite:
         there = settings_of(name, case)
         assert there, f"{case} can meet {name} nowhere"
-        by_setting.setdefault(in_turn([name, case] if len(suite) == 1 else [name], there), []).append(case)
+        # Cases that see the same defect share a run of the command wherever they can.
+        by_setting.setdefault(dealt(there, f"{name} {case}" if len(suite) == 1 else name), []).append(case)
+    return [
+        (setting, cases, judge(folder, name, setting, *_tests(cases)))
+        for setting, cases in by_setting.items()
+    ]
 
-    for setting, cases in by_setting.items():
-        named = [argument for case in cases for argument in ("--test", case)]
-        run = judge(tmp_path, name, setting, *named)
 
-        assert outcomes(run) == {case: suite[case] for case in cases}, (setting, run.stdout, run.stderr)
+def _tests(names: Iterable[str]) -> list[str]:
+    return [argument for name in names for argument in ("--test", name)]
+
+
+correct_runs = runs_ahead("asked", judge_correct)
+wrong_runs = runs_ahead("name", judge_wrong)
+
+
+@pytest.mark.parametrize("asked", CORRECT)
+def test_a_correct_relay_passes_every_case(correct_runs: Ahead[Asked, Run], asked: Asked) -> None:
+    """In each draft; skipped is only what the draft or the transport lacks."""
+    lacking = {name for name in asked.cases if asked.setting not in settings_of(None, name)}
+
+    def right(run: Run) -> None:
+        became = {name: outcome for name, outcome in outcomes(run).items() if name in CASES}
+        assert {name for name, outcome in became.items() if outcome == "skip"} == lacking
+        assert {name: what for name, what in became.items() if what not in GREEN | {"skip"}} == {}, run.stdout
+        assert became.keys() == set(asked.cases)
+
+    correct_runs.check(asked, right)
+
+
+def test_an_ordinary_run_judges_every_case_on_a_correct_relay() -> None:
+    """Once, and in each draft and over each transport some."""
+    assert sorted(name for asked in DEALT for name in asked.cases) == sorted(CASES)
+    assert all(asked.cases for asked in DEALT)
+
+
+@pytest.mark.parametrize("name", PROVING)
+def test_a_defect_turns_its_cases_red(
+    wrong_runs: Ahead[str, list[tuple[Setting, list[str], Run]]], name: str
+) -> None:
+    """Each for the stated cause, in a draft and over a transport that the name decides."""
+    suite = PROVING[name].suite
+
+    def right(runs: list[tuple[Setting, list[str], Run]]) -> None:
+        for setting, cases, run in runs:
+            told = (setting, run.stdout, run.stderr)
+            assert outcomes(run) == {case: suite[case] for case in cases}, told
+
+    wrong_runs.check(name, right)
 
 
 def test_every_case_has_a_defect_that_turns_it_red() -> None:

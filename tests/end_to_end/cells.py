@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from client_command import Run, fork_command
+from settings import TRANSPORTS
 from strict_tap import NotTap
 
 from pytest_moqt import catalog
@@ -33,7 +34,6 @@ SPOKEN = (22, 20, 18, 16, 14)
 "What most relays speak: each defect is judged in each of these every time, in the others in turn."
 QUIC_JUDGED = (18,)
 "The one draft that defects of QUIC are judged in: no draft has a say in them."
-TRANSPORTS = ("quic", "webtransport")
 GREEN, SKIPPED = ".", "-"
 "What became of a case that did not fail; of one that did, it is the cause."
 

@@ -7,18 +7,19 @@ from collections.abc import Callable
 
 import pytest
 from client_command import Run
+from settings import SETTINGS, Setting, one_transport_each
 from strict_tap import prefixed, runner_count
 
 from pytest_moqt import catalog
-from pytest_moqt.protocol.drafts import SUPPORTED
 from pytest_moqt.protocol.spans import drafts
 from pytest_moqt.relay.embedded import EmbeddedRelay
+from tests.sweeps import swept
 
 
-@pytest.mark.parametrize("transport", ["quic", "webtransport"])
-@pytest.mark.parametrize("draft", SUPPORTED)
-def test_the_embedded_relay_passes(client: Callable[..., Run], draft: int, transport: str) -> None:
+@pytest.mark.parametrize("setting", swept(SETTINGS, one_transport_each()))
+def test_the_embedded_relay_passes(client: Callable[..., Run], setting: Setting) -> None:
     """Every case passes, or is skipped where the draft does not have it; the runner counts the same."""
+    draft, transport = setting
     run = client("--relay", "embedded", "--draft", str(draft), "--transport", transport)
 
     document = run.document

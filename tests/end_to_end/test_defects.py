@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import defects_page
 import pytest
-from cells import ALL, CASES, CELLS, JUDGED, SKIPPED, SPOKEN, TRANSPORTS, Cell, Runs, observed
+from cells import ALL, CASES, CELLS, JUDGED, SKIPPED, SPOKEN, Cell, Runs, observed
+from settings import TRANSPORTS
 
 from pytest_moqt import catalog
 from pytest_moqt.protocol.drafts import SUPPORTED

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import pytest
 from client_command import fork_command
 from relay_recorder import Recorder, recording
+from settings import SETTINGS, Setting, one_transport_each
 
 from pytest_moqt import catalog
 from pytest_moqt.client.session import ClientSession, SubgroupStream, connect
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import parse_relay_url
 from pytest_moqt.protocol import messages as m
-from pytest_moqt.protocol.drafts import SUPPORTED, draft
+from pytest_moqt.protocol.drafts import draft
 from pytest_moqt.protocol.events import ObjectReceived
 from pytest_moqt.protocol.framing import Frame
 from pytest_moqt.protocol.layouts import Sender, defines, layout_of_message
@@ -36,11 +37,11 @@ from pytest_moqt.protocol.values import (
 )
 from pytest_moqt.relay.embedded import EmbeddedRelay
 from tests.frames import Judgement, judged
+from tests.sweeps import swept
 
 SECONDS = 10.0
 "For a tour, and for the relay to have seen the end of it; both take milliseconds."
-TRANSPORTS = ("quic", "webtransport")
-WHERE = [pytest.param(number, transport) for number in SUPPORTED for transport in TRANSPORTS]
+WHERE = [pytest.param(*setting, id=str(setting)) for setting in SETTINGS]
 NAMESPACE = (b"moq-test", b"frames")
 
 
@@ -54,11 +55,12 @@ def recorder() -> Iterator[Recorder]:
 # ---- the catalogue ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("number", "transport"), WHERE)
+@pytest.mark.parametrize("setting", swept(SETTINGS, one_transport_each(1)))
 def test_the_draft_defines_all_that_a_case_sends(
-    recorder: Recorder, tmp_path: Path, number: int, transport: str
+    recorder: Recorder, tmp_path: Path, setting: Setting
 ) -> None:
     """Each session of each case: whole frames, at home on their streams, with nothing undefined in them."""
+    number, transport = setting
     with EmbeddedRelay() as relay:
         run = fork_command(
             tmp_path,

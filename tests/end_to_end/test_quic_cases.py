@@ -11,8 +11,9 @@ from typing import Any
 
 import defects_page
 import pytest
-from cells import QUIC_CASES, QUIC_CELLS, RAW_ONLY, SKIPPED, TRANSPORTS, Cell, Runs, observed
+from cells import QUIC_CASES, QUIC_CELLS, RAW_ONLY, SKIPPED, Cell, Runs, observed
 from client_command import Run, fork_command
+from settings import TRANSPORTS
 
 from pytest_moqt.protocol.drafts import SUPPORTED
 from pytest_moqt.relay.defects import DEFECTS

@@ -9,13 +9,13 @@ from fronts import listening
 from harm import Judged, Meeting, assert_right, meet, meetings, ordinary
 from http3 import Script, headers, response
 from http3_harm import HARMS
-from judging import Ahead, runs_ahead
 
 from pytest_moqt.client.errors import ConnectError
 from pytest_moqt.client.session import connect
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import Endpoint, parse_relay_url
 from pytest_moqt.diagnosis import diagnose
+from tests.ahead import Ahead, runs_ahead
 from tests.sweeps import swept
 
 DEADLINE = 5.0

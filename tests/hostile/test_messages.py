@@ -9,12 +9,13 @@ import pytest
 from answer_harm import ANSWERS
 from client_command import Run
 from data_harm import DATA
-from judging import Ahead, assert_survived, judge, runs_ahead
+from judging import assert_survived, judge
 from relays import Deed, Hostile, drafts_of
 from request_harm import REQUESTS
 from setup_harm import GOAWAYS, SETUPS
 
 from pytest_moqt.relay.embedded import EmbeddedRelay
+from tests.ahead import Ahead, runs_ahead
 from tests.sweeps import dealt, swept
 
 DEEDS = (*SETUPS, *GOAWAYS, *ANSWERS, *REQUESTS, *DATA)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import pytest
 from client_command import Run
-from judging import Ahead, assert_survived, judge, runs_ahead
+from judging import assert_survived, judge
 from talkers import FORGED, TEXTS, End, Talker
 
 from pytest_moqt.relay.embedded import EmbeddedRelay
+from tests.ahead import Ahead, runs_ahead
 
 
 class Cell(NamedTuple):

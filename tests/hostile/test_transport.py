@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from fronts import certificate_file, serving
 from harm import Judged, Meeting, assert_right, meet, meetings, ordinary
-from judging import SETUP_FIRST, Ahead, judge, runs_ahead
+from judging import SETUP_FIRST, judge
 from quic_harm import HARMS, InSession, vanish
 from strict_tap import prefixed, runner_count
 
+from tests.ahead import Ahead, runs_ahead
 from tests.sweeps import swept
 
 runs = runs_ahead("meeting", meet)

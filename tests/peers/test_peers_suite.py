@@ -20,6 +20,8 @@ from pytest_moqt.listing import exists_in
 EXPECTED = Path(__file__).parent / "expected"
 ORDINARY = {("aiomoqt", 18, "quic")}
 "Of which every run of all tests makes sure; the others take half an hour."
+AT_A_TIME = "3"
+"Cases, which wait for most of their time."
 SECONDS = 400.0
 "For a run: a relay that stays silent makes many cases wait."
 
@@ -66,7 +68,8 @@ def test_the_suite(starter: Starter, tmp_path: Path, name: str, draft: int, tran
     profiles = [argument for category in catalog.CATEGORIES for argument in ("--profile", category)]
     with starter(name) as peer:
         run = peer.judge(
-            *("--relay", peer.url(transport), "--draft", str(draft), "--results", str(path), *profiles),
+            *("--relay", peer.url(transport), "--draft", str(draft), "--results", str(path)),
+            *("-n", AT_A_TIME, *profiles),
             seconds=SECONDS,
         )
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from toys import NEWEST, URL, Project, environment
 
 from pytest_moqt.protocol.drafts import SUPPORTED
+from tests.sweeps import swept
 
 MIXED = """
 @pytest.mark.interop("first")
@@ -555,13 +558,31 @@ def test_nothing_selected(project: Project) -> None:
     assert result.stdout.endswith("1..0 # SKIP no test selected\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("jobs", [[], ["-n", "2"]], ids=["one process", "two workers"])
-@pytest.mark.parametrize("body", ["await asyncio.sleep(30)", "time.sleep(30)"], ids=["awaiting", "blocking"])
-def test_an_interrupted_run_is_a_complete_document(
-    project: Project, number: signal.Signals, jobs: list[str], body: str
-) -> None:
+class Interruption(NamedTuple):
+    """A signal, to a run with or without workers, in a case that awaits or blocks."""
+
+    number: signal.Signals
+    workers: bool
+    blocking: bool
+
+    def __str__(self) -> str:
+        ways = ("two workers" if self.workers else "one process", "blocking" if self.blocking else "awaiting")
+        return " ".join((self.number.name, *ways))
+
+
+INTERRUPTIONS = [
+    Interruption(*way)
+    for way in itertools.product((signal.SIGTERM, signal.SIGINT), (False, True), (False, True))
+]
+ORDINARY = [way for way in INTERRUPTIONS if ((way.number is signal.SIGINT) + way.workers + way.blocking) % 2]
+"Each two of the three together once."
+
+
+@pytest.mark.parametrize("way", swept(INTERRUPTIONS, ORDINARY))
+def test_an_interrupted_run_is_a_complete_document(project: Project, way: Interruption) -> None:
     """The case in progress fails, the reason is the signal, and pytest ends soon."""
+    body = "time.sleep(30)" if way.blocking else "await asyncio.sleep(30)"
+    jobs = ["-n", "2"] if way.workers else []
     project.write(
         "test_toy.py",
         f"""
@@ -580,14 +601,14 @@ def test_an_interrupted_run_is_a_complete_document(
     with project.background("--relay", URL, "--tap14", *jobs) as running:
         running.wait_for(project.path / "started")
         time.sleep(0.3)
-        running.process.send_signal(number)
+        running.process.send_signal(way.number)
         running.process.wait(8)
         running.end_workers()
         result = running.result()
 
     assert result.code == 1
     assert result.document.verdicts == [("quick", "ok"), ("long", "not ok")]
-    assert result.document.bail_out == f"interrupted by {number.name}"
+    assert result.document.bail_out == f"interrupted by {way.number.name}"
 
 
 BUDGET = """

@@ -85,7 +85,7 @@ def test_integer_survives_in_every_length(coding: IntegerCoding, data: st.DataOb
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-@settings(PROFILE, max_examples=60)
+@settings(PROFILE, max_examples=25)
 @given(octets=st.binary(max_size=12))
 def test_any_bytes_are_an_integer_too_few_or_refused(coding: IntegerCoding, octets: bytes) -> None:
     """Nothing else can come of them, and an integer that was read is what was written."""
@@ -203,7 +203,7 @@ def _one_end_of_each() -> list[Place]:
 
 
 @pytest.mark.parametrize("place", swept(PARAMETER_PLACES, _one_end_of_each()))
-@settings(PROFILE, max_examples=6)
+@settings(PROFILE, max_examples=3)
 @given(data=st.data())
 def test_parameter_survives_in_every_message_that_has_it(place: Place, data: st.DataObject) -> None:
     """Beside any others, alone or, where it may, several times."""
@@ -226,7 +226,7 @@ def test_parameter_survives_in_every_message_that_has_it(place: Place, data: st.
 
 @pytest.mark.parametrize("sender", Sender)
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=40)
+@settings(PROFILE, max_examples=16)
 @given(data=st.data())
 def test_setup_options_survive(draft: Draft, sender: Sender, data: st.DataObject) -> None:
     """Known and unknown options, from either end, in the order of the draft."""
@@ -241,7 +241,7 @@ def test_setup_options_survive(draft: Draft, sender: Sender, data: st.DataObject
 
 @pytest.mark.parametrize("sender", Sender)
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=150)
+@settings(PROFILE, max_examples=50)
 @given(data=st.data())
 def test_any_type_and_body_are_a_message_or_refused(
     draft: Draft, sender: Sender, data: st.DataObject
@@ -322,7 +322,7 @@ def test_message_cut_or_lengthened_is_refused(draft: Draft, layout: Layout, data
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=100)
+@settings(PROFILE, max_examples=40)
 @given(chunks=st.lists(st.binary(max_size=9), max_size=8))
 def test_any_bytes_make_frames_however_they_are_cut(draft: Draft, chunks: list[bytes]) -> None:
     """Frames do not depend on how their bytes arrive."""
@@ -399,7 +399,7 @@ def _by_byte(decoder: DataStreamDecoder, data: bytes) -> tuple[list[Any], str]:
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=60)
+@settings(PROFILE, max_examples=25)
 @given(data=st.data())
 def test_subgroup_survives_the_wire(draft: Draft, data: st.DataObject) -> None:
     """A subgroup stream is read as it was written, whole or one byte at a time."""
@@ -412,7 +412,7 @@ def test_subgroup_survives_the_wire(draft: Draft, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=60)
+@settings(PROFILE, max_examples=25)
 @given(data=st.data())
 def test_fetch_survives_the_wire(draft: Draft, data: st.DataObject) -> None:
     """A fetch stream is read as it was written, in either group order."""
@@ -436,7 +436,7 @@ def _stream(draft: Draft, data: st.DataObject) -> tuple[bytes, bool]:
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=60)
+@settings(PROFILE, max_examples=25)
 @given(data=st.data())
 def test_every_prefix_of_a_data_stream_needs_more(draft: Draft, data: st.DataObject) -> None:
     """A stream that is cut off brings what was whole, and is at fault only if it ends inside an object."""
@@ -461,7 +461,7 @@ def test_every_prefix_of_a_data_stream_needs_more(draft: Draft, data: st.DataObj
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=60)
+@settings(PROFILE, max_examples=25)
 @given(data=st.data())
 def test_damaged_data_stream_is_read_or_refused_alike_however_it_is_cut(
     draft: Draft, data: st.DataObject
@@ -480,7 +480,7 @@ def test_damaged_data_stream_is_read_or_refused_alike_however_it_is_cut(
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=100)
+@settings(PROFILE, max_examples=40)
 @given(data=st.data())
 def test_datagram_survives_the_wire(draft: Draft, data: st.DataObject) -> None:
     """A datagram is read as it was written."""
@@ -492,7 +492,7 @@ def test_datagram_survives_the_wire(draft: Draft, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=60)
+@settings(PROFILE, max_examples=25)
 @given(data=st.data())
 def test_datagram_cut_off_is_another_or_refused(draft: Draft, data: st.DataObject) -> None:
     """Nothing more comes of a datagram: inside its header it is refused, in its payload it is shorter."""
@@ -509,7 +509,7 @@ def test_datagram_cut_off_is_another_or_refused(draft: Draft, data: st.DataObjec
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=80)
+@settings(PROFILE, max_examples=30)
 @given(data=st.data())
 def test_damaged_datagram_is_read_or_refused(draft: Draft, data: st.DataObject) -> None:
     """Any datagram gives an object that can be written again, or a RemoteProtocolError."""
