@@ -1,4 +1,5 @@
 # Everything a fresh checkout needs, with git, make and Python 3.11 or later alone.
+#   make venv    set up, and nothing else
 #   make demo    set up, then judge the embedded relay: TAP on standard output, exit 0
 #   make test    set up, then run every test of the project
 #   make check   set up, then lint and types
@@ -24,7 +25,7 @@ QUICHE_PACKAGE := @matrixai/quic@2.0.9
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo --non-interactive)
 ARGS ?=
 
-.PHONY: demo test check fuzz catalogue peers plugins quic-peers quiche clean
+.PHONY: venv demo test check fuzz catalogue peers plugins quic-peers quiche clean
 
 # A venv counts as made only when the stamp at its end is there: a broken attempt is made again from nothing.
 # Progress goes to standard error, since demo's standard output is TAP and nothing else.
@@ -36,6 +37,8 @@ $(VENV)/.installed: pyproject.toml
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' >&2
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --editable . --config-settings editable_mode=compat --group dev >&2
 	@touch "$@"
+
+venv: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	@"$(BIN)/moq-test-client" --relay embedded $(ARGS)

@@ -69,7 +69,7 @@ def acts(draft: Draft) -> st.SearchStrategy[Act]:
 
 @pytest.mark.parametrize("sender", Sender)
 @pytest.mark.parametrize("draft", DRAFT_ROWS)
-@settings(PROFILE, max_examples=40)
+@settings(PROFILE, max_examples=20)
 @given(data=st.data())
 def test_session_survives_any_peer(draft: Draft, sender: Sender, data: st.DataObject) -> None:
     """Whatever is done in whatever order, a session reports it or closes once, and never raises.
