@@ -44,11 +44,12 @@ demo: $(VENV)/.installed
 	@"$(BIN)/moq-test-client" --relay embedded $(ARGS)
 
 # Hundreds of tests start pytest. What it makes of our modules is kept before, even where PYTHONDONTWRITEBYTECODE
-# is set, or each of those runs would make it anew.
+# is set, or each of those runs would make it anew. There is a worker more than cores: runs wait for a part of their time.
 test: $(VENV)/.installed
 	@"$(BIN)/python" -m compileall -q pytest_moqt interop_tests tests
 	@PYTHONDONTWRITEBYTECODE= "$(BIN)/python" -m pytest interop_tests --relay embedded -q >/dev/null
-	"$(BIN)/python" -m pytest -n auto --dist loadfile $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= "$(BIN)/python" -m pytest interop_tests --profile all --collect-only -q >/dev/null
+	"$(BIN)/python" -m pytest -n $$("$(BIN)/python" -c 'import os; print(1 + (os.cpu_count() or 1))') --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed
 	"$(BIN)/ruff" check .
