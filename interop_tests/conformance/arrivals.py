@@ -129,20 +129,26 @@ class Arrivals:
 
     def places(self, alias: int) -> list[Place]:
         """Group and object of every object of a track, sorted; one that came twice is there twice."""
-        found = [
-            (stream.group, item.object_id) for stream in self.subgroups(alias) for item in stream.objects
-        ]
-        found += [(item.group_id, item.object_id) for item in self.datagrams(alias)]
-        return sorted(found)
+        return sorted(place for place, _ in self._objects(alias))
 
     def payloads(self, alias: int) -> dict[Place, bytes]:
         """The payload of every object of a track."""
-        found = {
-            (stream.group, item.object_id): item.payload
+        return dict(self._objects(alias))
+
+    def _objects(self, alias: int) -> list[tuple[Place, bytes]]:
+        # None whose status says that there is none: "a relay may change an End-of-Group="Y" Subgroup Header
+        # to an equivalent object with an End of Group status" (`caching-relays`).
+        streamed = [
+            ((stream.group, item.object_id), item.payload)
             for stream in self.subgroups(alias)
             for item in stream.objects
-        }
-        return found | {(item.group_id, item.object_id): item.payload for item in self.datagrams(alias)}
+            if not item.status
+        ]
+        return streamed + [
+            ((item.group_id, item.object_id), item.payload)
+            for item in self.datagrams(alias)
+            if not item.status
+        ]
 
     async def until(
         self, done: Callable[[], object], what: str, *, seconds: float = DELIVERY_SECONDS
