@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 from pytest_moqt import (
+    CaseFailure,
     ClientSession,
     Fetch,
     FetchHeader,
@@ -26,9 +27,11 @@ from pytest_moqt import (
     Location,
     Message,
     Parameter,
+    Publish,
     RequestError,
     RequestErrorCode,
     RequestOk,
+    RequestUpdate,
     StandaloneFetch,
     Subscribe,
     SubscribeOk,
@@ -37,7 +40,7 @@ from pytest_moqt import (
 )
 
 from .arrivals import Place
-from .tracks import ALIAS, payload
+from .tracks import ALIAS, Parameters, payload
 
 LAST = (1 << 64) - 1
 "The greatest object id of any draft."
@@ -59,14 +62,15 @@ class Archive:
         self.objects: dict[Place, FetchObject] = {}
         self.ended = False
         "Whether its last object is the last of the track."
-        self.asked: list[Fetch] = []
-        "What the relay fetched."
-        self.subscribed: list[Subscribe] = []
-        "What the relay subscribed to since."
+        self.asked: list[Fetch | Subscribe | RequestUpdate] = []
+        "What the relay fetched, and had filled."
+        self.told: list[Subscribe | TrackStatus | RequestUpdate] = []
+        "What the relay was told the largest object in answer to."
         self.respond: Callable[[Fetch], Awaitable[object]] = self.answer
         "What becomes of a FETCH."
         self.fetched = asyncio.Event()
         "The relay has asked."
+        self._following: list[asyncio.Task[None]] = []
 
     @property
     def largest(self) -> Location | None:
@@ -110,8 +114,11 @@ class Archive:
         return self._between(first, last, fetch.parameters.get(Parameter.GROUP_ORDER))
 
     @contextlib.asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
+    async def serving(self, *requests: Subscribe | Publish) -> AsyncIterator[None]:
         """Answer the relay as long as this lasts.
+
+        Args:
+            requests: Of subscriptions there are already: what the relay changes about them is answered too.
 
         Raises:
             CaseFailure: What the relay asked is no request, or it ended the publisher's session.
@@ -121,11 +128,15 @@ class Archive:
             self._each(Subscribe, self._take_subscribe),
             self._each(TrackStatus, self._take_status),
         )
+        for request in requests:
+            self._follow(request)
         try:
             yield
         finally:
             # Where the relay failed the publisher, that is why the case failed, whatever it then missed.
             tasks.cancel()
+            for following in self._following:
+                following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await tasks
 
@@ -141,20 +152,41 @@ class Archive:
         await self.respond(fetch)
 
     async def _take_subscribe(self, subscribe: Subscribe) -> None:
-        self.subscribed.append(subscribe)
+        self.told.append(subscribe)
         await self.publisher.reply(subscribe, SubscribeOk(ALIAS, self._state()))
-        fill = subscribe.parameters.get(Parameter.FILL_PARAMETERS)
-        if fill is not None and self.objects:
-            self._fill(subscribe, fill)
+        self._fill(subscribe, subscribe.parameters)
+        self._follow(subscribe)
+
+    def _follow(self, request: Subscribe | Publish) -> None:
+        self._following.append(asyncio.create_task(self._take_updates(request)))
+
+    async def _take_updates(self, request: Subscribe | Publish) -> None:
+        said = {**request.parameters}
+        # Until the relay withdraws its request; the end of the session is told where requests are awaited.
+        with contextlib.suppress(CaseFailure):
+            while True:
+                update = await self.publisher.receive_later(request, RequestUpdate)
+                said.pop(Parameter.FILL_PARAMETERS, None)
+                said |= update.parameters
+                if self.publisher.draft.updates_answered:
+                    self.told.append(update)
+                    await self.publisher.reply(update, RequestOk(self._state()))
+                self._fill(update, said)
 
     async def _take_status(self, status: TrackStatus) -> None:
+        self.told.append(status)
         await self.publisher.reply(status, RequestOk(self._state()))
         await self.publisher.finish(status)
 
-    def _fill(self, subscribe: Subscribe, fill: KeyValues[Any, Any]) -> None:
-        asked = {**subscribe.parameters, **fill}
+    def _fill(self, request: Subscribe | RequestUpdate, said: Parameters) -> None:
+        """Bring what a subscription or its update asks for with it, if it does (`fill-semantics`)."""
+        fill = said.get(Parameter.FILL_PARAMETERS)
+        if fill is None or not self.objects:
+            return
+        self.asked.append(request)
+        asked = {**said, **fill}
         first, last = self._filtered(asked.get(Parameter.SUBSCRIPTION_FILTER))
-        stream = self._open(subscribe, asked.get(Parameter.GROUP_ORDER))
+        stream = self._open(request, asked.get(Parameter.GROUP_ORDER))
         for item in self._between(first, last, asked.get(Parameter.GROUP_ORDER)):
             stream.write(item)
         stream.finish()
@@ -162,7 +194,7 @@ class Archive:
     def _state(self) -> KeyValues[Any, Any]:
         return KeyValues({} if self.largest is None else {Parameter.LARGEST_OBJECT: self.largest})
 
-    def _open(self, request: Fetch | Subscribe, order: GroupOrder | None) -> FetchStream:
+    def _open(self, request: Fetch | Subscribe | RequestUpdate, order: GroupOrder | None) -> FetchStream:
         assert request.request_id is not None
         header = FetchHeader(request.request_id)
         return self.publisher.open_fetch(header, descending=order == GroupOrder.DESCENDING)

@@ -195,7 +195,7 @@ async def past(
             publisher, subscriber, namespace, answer=answer, properties=said
         )
         archive = Archive(publisher)
-        async with archive.serving():
+        async with archive.serving(publication.request):
             for group, numbers in groups.items():
                 archive.keep(group, numbers, size=size)
                 publication.group(group, numbers, size=size, end_of_group=ended)

@@ -146,14 +146,14 @@ async def test_fetch_joining_wrong_filter(relay: RelayUnderTest) -> None:
         archive = Archive(publisher)
         archive.keep(1)
         archive.keep(2)
-        _, subscription = await first_subscribe(
+        publication, subscription = await first_subscribe(
             publisher,
             attacker,
             namespace,
             {Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.NEXT_GROUP_START)},
             answer={Parameter.LARGEST_OBJECT: archive.largest},
         )
-        async with archive.serving():
+        async with archive.serving(publication.request):
             request = await attacker.open(of_subscription(subscription, JoiningFetch(0, 1)))
 
             await closes_for(relay, attacker, request, SessionError.PROTOCOL_VIOLATION)

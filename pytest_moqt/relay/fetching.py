@@ -152,7 +152,7 @@ class FetchStream:
         """Stop: the client, or its request, is gone."""
         if not self.over:
             if self._stream_id is not None:
-                self._session.end_data_stream(self._stream_id, error)
+                self._session.end_data_stream(self._stream_id, self._source.behaviour.fetch_end(error))
             self._end()
 
     # FetchWaiter

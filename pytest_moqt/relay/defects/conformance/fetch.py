@@ -287,6 +287,17 @@ class _FetchCancelIgnored(Behaviour):
 
 
 @of_fetch.against(
+    "fetch-cancel-finished",
+    "It ends the stream of a FETCH that was cancelled with a FIN, as if it were complete.",
+    {"fetch-cancel": "data"},
+    drafts(15),
+)
+class _FetchCancelFinished(Behaviour):
+    def fetch_end(self, error: StreamError | None) -> StreamError | None:
+        return None if error is StreamError.CANCELLED else error
+
+
+@of_fetch.against(
     "fetch-unknown-unmarked",
     "It ends a fetch stream as if it were complete, where objects are missing.",
     {"fetch-upstream-failure": "data"},
