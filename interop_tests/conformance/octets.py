@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pytest_moqt import Draft
+from pytest_moqt import ClientSession, Draft
 
 SUBGROUP_HEADER = 0x14
 "The type of a stream whose header has the subgroup's id and a priority; in every draft."
 PRIORITY = b"\x80"
+REPEATS = 5
+"Of a datagram that has to come: each may be lost."
 
 
 def integers(draft: Draft, *values: int, octets: int | None = None) -> bytes:
@@ -34,3 +36,9 @@ def stream_object(
         octets: Bytes of each integer.
     """
     return integers(draft, delta, len(payload) if length is None else length, octets=octets) + payload
+
+
+def insistent_datagram(session: ClientSession, octets: bytes) -> None:
+    """Send the same datagram a few times, of which one has to come."""
+    for _ in range(REPEATS):
+        session.send_octets(octets)

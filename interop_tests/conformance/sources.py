@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,9 +100,10 @@ class SourceStream:
         self._header = header
         self._streams: dict[int, SubgroupStream] = {}
         self._ended: set[int] = set()
+        self._begun = False
 
-    def write(self, *numbers: int) -> None:
-        """Send objects; a stream of which one is left out is reset, as the drafts want it."""
+    def write(self, *numbers: int, size: int = 32) -> None:
+        """Send objects of so many bytes; a stream that leaves one out is reset, as the drafts want it."""
         for number in numbers:
             location = Location(self._header.group_id, number)
             self._source.note(location)
@@ -111,12 +113,13 @@ class SourceStream:
                     continue
                 if asked.wants(location):
                     if alias not in self._streams:
-                        self._streams[alias] = self._source.open(asked, self._header)
-                    item = StreamObject(number, payload(location.group, number))
+                        self._streams[alias] = self._source.open(asked, self._header, first=not self._begun)
+                    item = StreamObject(number, payload(location.group, number, size))
                     self._streams[alias].write(item)
                 elif alias in self._streams:
                     self._streams[alias].reset(CANCELLED)
                     self._ended.add(alias)
+            self._begun = True
 
     def finish(self) -> None:
         """Say that this was the whole subgroup."""
@@ -140,6 +143,7 @@ class Source:
         self.streams = 0
         "That were opened, for all of them together."
         self._properties = KeyValues(properties)
+        self._aliases = itertools.count(ALIAS)
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -148,20 +152,23 @@ class Source:
         if self.largest is None or location > self.largest:
             self.largest = location
 
-    def open(self, asked: Asked, header: SubgroupHeader) -> SubgroupStream:
-        """A stream for what the relay asked for."""
+    def open(self, asked: Asked, header: SubgroupHeader, *, first: bool) -> SubgroupStream:
+        """A stream for what the relay asked for; `first`: it begins with the subgroup's first object."""
         self.streams += 1
-        wanted = SubgroupHeader(asked.alias, header.group_id, header.subgroup_id, header.publisher_priority)
+        wanted = SubgroupHeader(
+            *(asked.alias, header.group_id, header.subgroup_id, header.publisher_priority),
+            first_object=header.first_object and first,
+        )
         return self.session.open_subgroup(wanted)
 
     def subgroup(self, group: int, subgroup_id: int = 0, **header: Any) -> SourceStream:
         """A subgroup of a group, to be written piece by piece."""
         return SourceStream(self, SubgroupHeader(ALIAS, group, subgroup_id, **header))
 
-    def group(self, group: int, numbers: Iterable[int] = range(4), **header: Any) -> None:
-        """A group whole."""
+    def group(self, group: int, numbers: Iterable[int] = range(4), *, size: int = 32, **header: Any) -> None:
+        """A group whole, of objects of so many bytes."""
         stream = self.subgroup(group, **header)
-        stream.write(*numbers)
+        stream.write(*numbers, size=size)
         stream.finish()
 
     async def done(self, status: PublishDoneStatus = PublishDoneStatus.TRACK_ENDED) -> None:
@@ -176,8 +183,23 @@ class Source:
         Raises:
             CaseFailure: It does not.
         """
-        async with within(REACTION_SECONDS, "SUBSCRIBE or update of the relay with FORWARD 1"):
-            while not any(asked.forward for asked in self.asked):
+        await self.until(
+            lambda: any(asked.forward for asked in self.asked),
+            "SUBSCRIBE or update of the relay with FORWARD 1",
+        )
+
+    async def until(self, done: Callable[[], bool], what: str) -> None:
+        """Wait until the relay has asked for something.
+
+        Args:
+            done: Whether it has.
+            what: What it has to say, for the report: `SUBSCRIBE of the relay`.
+
+        Raises:
+            CaseFailure: It does not.
+        """
+        async with within(REACTION_SECONDS, what):
+            while not done():
                 self._changed.clear()
                 await self._changed.wait()
 
@@ -186,7 +208,7 @@ class Source:
         try:
             while True:
                 request = await self.session.receive(Subscribe, where=lambda each: each.track_name == TRACK)
-                asked = Asked(request, ALIAS + len(self.asked), self.largest)
+                asked = Asked(request, next(self._aliases), self.largest)
                 self.asked.append(asked)
                 ok = SubscribeOk(asked.alias, self._state(), self._properties)
                 await self.session.reply(request, ok)

@@ -13,6 +13,7 @@ from pytest_moqt import (
     ClientSession,
     Fetch,
     FetchOk,
+    FilteredFetch,
     Location,
     Redirect,
     RelayUnderTest,
@@ -41,7 +42,6 @@ UNUSED_ID = 99
 FETCH_HEADER = 0x05
 RANGE = (Location(2, 0), Location(3, 0))
 "What is fetched: groups 2 and 3."
-BEFORE_RANGE = Location(1, 1)
 ELSEWHERE = "https://elsewhere.invalid/moq"
 
 
@@ -138,7 +138,10 @@ async def test_fetch_response_malformed(relay: RelayUnderTest) -> None:
                     await announce(publisher, namespace)
                     fetching = await subscriber.open(Fetch(StandaloneFetch(namespace, TRACK, *RANGE)))
                     asked = await _upstream(relay, publisher, subscriber, fetching)
-                    end = BEFORE_RANGE if beginning is None else Location(RANGE[1].group, 1)
+                    end = _before(asked) if beginning is None else Location(RANGE[1].group, 1)
+                    if end is None:
+                        relay.info("the relay fetches from the beginning on, before which no answer ends")
+                        continue
                     await publisher.reply(asked, FetchOk(end_of_track=False, end=end))
                     if beginning is not None:
                         header = integers(relay.draft, FETCH_HEADER, asked.request_id or 0)
@@ -146,6 +149,21 @@ async def test_fetch_response_malformed(relay: RelayUnderTest) -> None:
 
                     await closes(relay, publisher, SessionError.PROTOCOL_VIOLATION)
                     await _not_fetched(relay, subscriber, fetching)
+
+
+def _before(asked: Fetch) -> Location | None:
+    """An End Location that is smaller than the start of the relay's FETCH; None: there is none."""
+    # Its range need not be that of the client's FETCH.
+    wanted = asked.range
+    start = wanted.start if isinstance(wanted, StandaloneFetch) else None
+    if isinstance(wanted, FilteredFetch) and wanted.filter is not None:
+        start = wanted.filter.start
+    if start is None:
+        return None
+    if start.group:
+        return Location(start.group - 1, 1)
+    # The object is one more than is meant, and 0 means the whole group.
+    return Location(0, start.object - 1) if start.object > 1 else None
 
 
 async def _not_fetched(relay: RelayUnderTest, subscriber: ClientSession, fetching: Fetch) -> None:

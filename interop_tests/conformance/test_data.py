@@ -20,6 +20,7 @@ from pytest_moqt import (
     StreamObject,
 )
 
+from .sources import sourced
 from .tracks import (
     NAMESPACE,
     Parameters,
@@ -90,24 +91,23 @@ async def test_multiple_groups(relay: RelayUnderTest) -> None:
 @pytest.mark.spec("message-subscribe-req", "subscription-filter", "location-filters", "largest-param")
 async def test_late_subscriber(relay: RelayUnderTest) -> None:
     """Who subscribes from the largest object on, within a group, gets what follows it and nothing before."""
-    namespace = relay.namespace(NAMESPACE)
     largest: Parameters = {Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.LARGEST_OBJECT)}
     async with (
-        relay.connect("publisher") as publisher,
+        # Which answers a relay that subscribes once more too: "MAY aggregate" (`subscriber-interactions`).
+        sourced(relay) as source,
         relay.connect("subscriber_1") as early,
         relay.connect("subscriber_2") as late,
     ):
-        await announce(publisher, namespace)
-        publication, first = await first_subscribe(publisher, early, namespace)
-        stream = publication.open(2)
-        for number in range(4):
-            stream.write(StreamObject(number, payload(2, number)))
+        first = await subscribe(early, source.namespace)
+        await source.forwarding()
+        stream = source.subgroup(2, first_object=relay.draft.has_first_object)
+        stream.write(*range(4))
         await first.objects((2, 3))
 
-        joined = await subscribe(late, namespace, largest)
-        for number in (4, 5):
-            stream.write(StreamObject(number, payload(2, number)), fin=number == 5)
-        publication.group(3)
+        joined = await subscribe(late, source.namespace, largest)
+        stream.write(4, 5)
+        stream.finish()
+        source.group(3)
         await joined.objects((2, 4), (2, 5), *((3, number) for number in range(4)))
 
         assert joined.ok.parameters.get(Parameter.LARGEST_OBJECT) == Location(2, 3)
@@ -245,23 +245,21 @@ async def test_object_duplicate_conflicting(relay: RelayUnderTest) -> None:
 @pytest.mark.spec("subscriber-interactions", "relays-moq")
 async def test_fanout_10(relay: RelayUnderTest) -> None:
     """Ten subscribers of a track get the same objects, all of them."""
-    namespace = relay.namespace(NAMESPACE)
     sent = [(group, number) for group in range(5) for number in range(20)]
     async with contextlib.AsyncExitStack() as sessions:
-        publisher = await sessions.enter_async_context(relay.connect("publisher"))
+        source = await sessions.enter_async_context(sourced(relay))
         # One behind the other: no relay has to bear ten handshakes at once.
         subscribers = [
             await sessions.enter_async_context(relay.connect(f"subscriber_{number}"))
             for number in range(1, SUBSCRIBERS + 1)
         ]
-        await announce(publisher, namespace)
-        publication, first = await first_subscribe(publisher, subscribers[0], namespace)
-        others = [await subscribe(session, namespace) for session in subscribers[1:]]
+        subscriptions = [await subscribe(session, source.namespace) for session in subscribers]
+        await source.forwarding()
 
         for group in range(5):
-            publication.group(group, range(20))
+            source.group(group, range(20))
 
-        for each in (first, *others):
+        for each in subscriptions:
             await each.objects(*sent)
             assert each.places == sent
             assert each.payloads == {(group, number): payload(group, number) for group, number in sent}

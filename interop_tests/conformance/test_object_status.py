@@ -6,6 +6,7 @@ import pytest
 
 from pytest_moqt import CaseFailure, PublishDoneStatus, RelayUnderTest, SessionError, StreamObject
 
+from .octets import insistent_datagram
 from .reactions import closes, harmless
 from .tracks import Publication, Subscription, established, payload
 from .waits import REACTION_SECONDS
@@ -91,4 +92,4 @@ def _on_a_stream(publication: Publication) -> None:
 
 def _in_a_datagram(publication: Publication) -> None:
     head = bytes((STATUS_AND_PROPERTIES, publication.alias, 0, 0, PRIORITY))
-    publication.session.send_octets(head + PROPERTIES + bytes([END_OF_GROUP]))
+    insistent_datagram(publication.session, head + PROPERTIES + bytes([END_OF_GROUP]))

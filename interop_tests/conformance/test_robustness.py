@@ -29,6 +29,7 @@ from pytest_moqt import (
 from .arrivals import Arrivals
 from .discovery import discover
 from .reactions import refuses
+from .sources import sourced
 from .tracks import (
     NAMESPACE,
     Publication,
@@ -64,19 +65,18 @@ LOAD_SECONDS = 10.0
 async def test_slow_subscriber_isolated(relay: RelayUnderTest) -> None:
     """A subscriber that reads nothing any more does not keep another from getting the whole track."""
     slowly = QuicOptions(max_data=WINDOW, max_stream_data=WINDOW)
-    namespace = relay.namespace(NAMESPACE)
     async with (
-        relay.connect("publisher") as publisher,
+        sourced(relay) as source,
         relay.connect("slow_subscriber", quic=slowly) as slow,
         relay.connect("subscriber") as fast,
     ):
-        await announce(publisher, namespace)
-        publication, _ = await first_subscribe(publisher, slow, namespace)
-        subscription = await subscribe(fast, namespace)
+        await subscribe(slow, source.namespace)
+        subscription = await subscribe(fast, source.namespace)
+        await source.forwarding()
         slow.connection.withhold_credit()
 
         for group in range(SLOW_GROUPS):
-            publication.group(group, range(SLOW_OBJECTS), size=SLOW_SIZE)
+            source.group(group, range(SLOW_OBJECTS), size=SLOW_SIZE)
 
         await subscription.streams(SLOW_GROUPS, seconds=SLOW_SECONDS)
         assert subscription.payloads == {
