@@ -239,12 +239,29 @@ class _FirstObjectUnsaid(Behaviour):
 
 @of_objects.against(
     "end-of-group-bit-dropped",
-    "It says of no stream that it has the last object of its group.",
-    {"subgroup-end-of-group": WARN},
+    "It says of no stream and of no datagram that it has the last object of its group.",
+    {"subgroup-end-of-group": WARN, "datagram-type-variants": WARN},
 )
 class _EndOfGroupDropped(Behaviour):
     def forward_header(self, header: SubgroupHeader) -> SubgroupHeader | None:
         return dataclasses.replace(header, end_of_group=False)
+
+    def forward_datagram(self, item: ObjectDatagram) -> ObjectDatagram | None:
+        return dataclasses.replace(item, end_of_group=False)
+
+
+@of_objects.against(
+    "groups-ended-early",
+    "It says of every stream and of every datagram that it has the last object of its group.",
+    {"subgroup-header-variants": "data", "datagram-type-variants": "data"},
+)
+class _GroupsEndedEarly(Behaviour):
+    def forward_header(self, header: SubgroupHeader) -> SubgroupHeader | None:
+        return dataclasses.replace(header, end_of_group=True)
+
+    def forward_datagram(self, item: ObjectDatagram) -> ObjectDatagram | None:
+        # A status goes without it (`object-datagram`).
+        return dataclasses.replace(item, end_of_group=item.status is None)
 
 
 @of_objects.against(
