@@ -96,17 +96,20 @@ class Discovery:
             CaseFailure: The relay told of a namespace, or of the end of one.
         """
         if self._relay.supports(Namespace):
-            await never_came(self.session, Namespace, why, about=self.request)
+            await never_came(self.session, Namespace, why, about=self.request, where=self._is_news)
             await never_came(self.session, NamespaceDone, why, about=self.request)
 
     async def _by_namespace(self) -> TrackNamespace:
-        # A relay that goes both ways says everything twice: what came by the other way is no news.
         while True:
             notice = await self.session.receive_later(self.request, Namespace)
-            namespace = self.prefix + notice.track_namespace_suffix
-            if namespace not in self._requests:
+            if self._is_news(notice):
+                namespace = self.prefix + notice.track_namespace_suffix
                 self._notices.add(namespace)
                 return namespace
+
+    def _is_news(self, notice: Namespace) -> bool:
+        # A relay that goes both ways says everything twice: what came by the other way is no news.
+        return self.prefix + notice.track_namespace_suffix not in self._requests
 
     async def _by_request(self) -> TrackNamespace:
         # It may send any, and wait for the answer to one before it sends the next.

@@ -25,13 +25,16 @@ async def came(
         session: To whom.
         kind: The message's class.
         about: The request that it would be about; None: it would be a request of the relay.
-        where: Which of the relay's requests.
+        where: Which of them; others are taken, if they are no requests.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0):
             if about is None:
                 return await session.receive(kind, where=where)
-            return await session.receive_later(about, kind)
+            while True:
+                message = await session.receive_later(about, kind)
+                if where is None or where(message):
+                    return message
     return None
 
 
