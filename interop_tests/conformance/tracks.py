@@ -179,6 +179,15 @@ class Subscription:
             return await self.session.receive_later(self.request, PublishDone)
 
 
+def judge_status(relay: RelayUnderTest, done: PublishDone) -> None:
+    """Judge why a track is over, as the relay says it of one that has ended.
+
+    Another status is a warning: "SHOULD use a relevant status code" (`message-publish-done`).
+    """
+    if done.status != PublishDoneStatus.TRACK_ENDED:
+        relay.warn("wrong-code", f"PUBLISH_DONE says {done.status} of a track that has ended")
+
+
 async def announce(publisher: ClientSession, namespace: tuple[bytes, ...]) -> PublishNamespace:
     """Say that a publisher has a namespace, which the relay has to take.
 
