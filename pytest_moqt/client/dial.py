@@ -306,7 +306,13 @@ class _Dialler:
         )
 
     def _error(
-        self, kind: ConnectErrorKind, message: str, *, code: int | None = None, reason: str = ""
+        self,
+        kind: ConnectErrorKind,
+        message: str,
+        *,
+        code: int | None = None,
+        reason: str = "",
+        by_peer: bool = False,
     ) -> ConnectError:
         return ConnectError(
             kind,
@@ -317,7 +323,12 @@ class _Dialler:
             offered=(*self._alpn, *self._protocols),
             elapsed=self._elapsed(),
             connection_id=self._connection_id,
+            by_peer=by_peer,
         )
+
+    def _closed(self, kind: ConnectErrorKind, message: str, close: internals.QuicClose) -> ConnectError:
+        """For how a connection ended."""
+        return self._error(kind, message, code=close.code, reason=close.reason, by_peer=close.by_peer)
 
     def _note(self, kind: ConnectErrorKind, code: int | None, reason: str, address: _Address) -> None:
         self._silent.append((kind, code, reason if self._is_only(address) else f"{address}: {reason}"))
@@ -355,7 +366,7 @@ class _Dialler:
             message = f"the relay at {self._where()} speaks none of the protocols offered (ALPN {offer})"
             if close.by_peer:
                 message += quoted(close.reason)
-            return self._error("alpn", message, code=close.code, reason=close.reason)
+            return self._closed("alpn", message, close)
         if close.frame_type is not None and _ALERT <= close.code < _ALERT + 0x100:
             return self._tls_error(close)
         if close.code == _VERSION_NEGOTIATION_ERROR or (
@@ -364,17 +375,17 @@ class _Dialler:
             message = f"the relay at {self._where()} speaks no version of QUIC known here (1 and 2)"
             if close.by_peer:
                 message += quoted(close.reason)
-            return self._error("version", message, code=close.code, reason=close.reason)
+            return self._closed("version", message, close)
         http3 = close.frame_type is None
         said = f"{name_of(close.code, http3=http3)}{quoted(close.reason)}"
         if not close.by_peer:
             kind: ConnectErrorKind = "webtransport" if http3 and transport.handshaken else "closed"
             layer = "HTTP/3" if http3 else "QUIC"
             message = f"the relay at {self._where()} broke {layer}: {said}"
-            return self._error(kind, message, code=close.code, reason=close.reason)
+            return self._closed(kind, message, close)
         when = f"while we awaited {transport.awaited()}"
         message = f"the relay at {self._where()} closed the connection {when}: {said}"
-        return self._error("closed", message, code=close.code, reason=close.reason)
+        return self._closed("closed", message, close)
 
     def _webtransport_error(self, refusal: Refusal, when: str) -> ConnectError:
         message = (
@@ -386,7 +397,7 @@ class _Dialler:
         where, reason = self._where(), close.reason
         if close.by_peer:
             message = f"the relay at {where} ended the TLS handshake: {name_of(close.code)}{quoted(reason)}"
-            return self._error("tls", message, code=close.code, reason=reason)
+            return self._closed("tls", message, close)
         shown = printable(reason)
         host = self._endpoint.host
         unchecked = "--tls-disable-verify accepts any certificate"
@@ -416,7 +427,7 @@ class _Dialler:
         else:
             message = f"the TLS handshake with the relay at {where} failed: {name_of(close.code)}"
             message += f" ({shown})" if shown else ""
-        return self._error("tls", message, code=close.code, reason=reason)
+        return self._closed("tls", message, close)
 
 
 def _is_self_signed(reason: str) -> bool:

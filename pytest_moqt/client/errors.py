@@ -105,6 +105,7 @@ class ConnectError(Exception):
         elapsed: Seconds from the start of the attempt.
         connection_id: Original destination connection id of the last attempt, lower-case hex; None
             when none was made.
+        by_peer: Whether the relay ended the attempt by closing the connection, and not we for what it did.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class ConnectError(Exception):
         offered: tuple[str, ...] = (),
         elapsed: float = 0.0,
         connection_id: str | None = None,
+        by_peer: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind: ConnectErrorKind = kind
@@ -127,6 +129,7 @@ class ConnectError(Exception):
         self.offered = offered
         self.elapsed = elapsed
         self.connection_id = connection_id
+        self.by_peer = by_peer
 
     @property
     def unreachable(self) -> bool:

@@ -17,7 +17,7 @@ from aioquic._buffer import Buffer
 from aioquic.quic.connection import NetworkAddress, QuicConnectionError
 from aioquic.quic.crypto import CryptoPair, KeyUnavailableError
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicProtocolVersion
-from aioquic.tls import AlertDescription, CipherSuite, Epoch
+from aioquic.tls import AlertDescription, AlertNoApplicationProtocol, CipherSuite, Epoch
 
 from pytest_moqt.relay.internals import ServerConnection
 
@@ -152,6 +152,29 @@ class SilentWithoutCipher(ServerConnection):
         if self._close_event is not None and self._close_event.error_code == NO_COMMON_CIPHER:
             return []
         return super().datagrams_to_send(now)
+
+
+# ---- application protocols -------------------------------------------------------------------------
+
+
+class TakesAnyProtocol(ServerConnection):
+    """Names no application protocol where a client offers none that it has, instead of an alert."""
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        usual = self.tls._server_handle_hello
+
+        def handle(input_buf: Buffer, initial_buf: Buffer, handshake_buf: Buffer) -> None:
+            began = input_buf.tell()
+            try:
+                usual(input_buf, initial_buf, handshake_buf)
+            except AlertNoApplicationProtocol:
+                # Of what TLS knows nothing has changed by then.
+                input_buf.seek(began)
+                self.tls._alpn_protocols = None
+                usual(input_buf, initial_buf, handshake_buf)
+
+        self.tls._server_handle_hello = handle  # type: ignore[method-assign]  # no other word for it
 
 
 # ---- versions ------------------------------------------------------------------------------------

@@ -293,9 +293,9 @@ async def serve(
     on_event: Callable[[Peer, quic_events.QuicEvent], None] | None = None,
     **options: object,
 ) -> AsyncIterator[Server]:
-    """Serve on a free port until the block is left."""
+    """Serve on a free port until the block is left; with no `alpn`, without a word on what is offered."""
     settings: dict[str, object] = {"max_datagram_frame_size": 65535, **options}
-    configuration = QuicConfiguration(alpn_protocols=list(alpn), is_client=False, **settings)  # type: ignore[arg-type]
+    configuration = QuicConfiguration(alpn_protocols=list(alpn) or None, is_client=False, **settings)  # type: ignore[arg-type]
     configuration.load_cert_chain(*certificate)
     peers: list[Peer] = []
 

@@ -231,7 +231,16 @@ async def test_no_common_protocol_names_what_was_offered(certificates: Certifica
     assert (error.kind, error.code, error.unreachable) == ("alpn", 0x178, False)
     assert error.offered == ("moqt-98", "moqt-99")
     assert "ALPN moqt-98, moqt-99" in str(error)
+    assert error.by_peer
     assert error.elapsed < PROMPT
+
+
+async def test_a_relay_that_chooses_no_protocol_did_not_refuse(certificates: Certificates) -> None:
+    """It is the client that ends the handshake then (RFC 9001 section 8.1)."""
+    async with serve(certificates.good, alpn=()) as server:
+        error = await refusal(f"moqt://localhost:{server.port}")
+
+    assert (error.kind, error.code, error.by_peer) == ("alpn", 0x178, False)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +260,7 @@ async def test_a_bad_certificate_says_what_is_bad(
     async with serve(getattr(certificates, which)) as server:
         error = await refusal(f"moqt://localhost:{server.port}", tls=tls)
 
-    assert error.kind == "tls"
+    assert (error.kind, error.by_peer) == ("tls", False)
     assert error.elapsed < PROMPT
     for word in [*words, "--tls-disable-verify"]:
         assert word in str(error)

@@ -58,6 +58,8 @@ def test_the_private_values_that_broken_servers_change_are_there() -> None:
         assert hasattr(quic, name), name
     assert hasattr(quic.tls, "_cipher_suites")
     assert hasattr(quic.tls, "_max_early_data")
+    assert hasattr(quic.tls, "_alpn_protocols")
+    assert hasattr(quic.tls, "_server_handle_hello")
     assert hasattr(quic.tls, "new_session_ticket_cb")
 
 

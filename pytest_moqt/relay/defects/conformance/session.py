@@ -14,6 +14,7 @@ from pytest_moqt.protocol.transport import StreamData, TransportEvent
 from pytest_moqt.protocol.values import KeyValues
 from pytest_moqt.protocol.webtransport import format_protocol
 from pytest_moqt.relay.behaviour import Behaviour
+from pytest_moqt.relay.broken_quic import TakesAnyProtocol
 from pytest_moqt.relay.connection import Answer
 from pytest_moqt.relay.defects.chapter import (
     CONFORMANCE,
@@ -27,6 +28,7 @@ from pytest_moqt.relay.defects.chapter import (
 )
 from pytest_moqt.relay.defects.conformance.overlooking import Overlooks
 from pytest_moqt.relay.exchange import Exchange
+from pytest_moqt.relay.internals import ServerConnection
 from pytest_moqt.relay.session import Session
 
 RAW_QUIC = frozenset({"quic"})
@@ -56,6 +58,18 @@ class _SetupLatestDraftOnly(Behaviour):
         newest = draft(22)
         name = format_protocol(newest.label).encode()
         return Answer(200, ((b"wt-protocol", name),), newest)
+
+
+@in_sessions.against(
+    "setup-alpn-unchecked",
+    "It goes on without an application protocol with a client that has none in common with it.",
+    {"setup-version-unsupported": "alpn"},
+    SUB_PROTOCOL,
+    RAW_QUIC,
+)
+class _SetupAlpnUnchecked(Behaviour):
+    def quic(self, usual: type[ServerConnection]) -> type[ServerConnection]:  # noqa: ARG002 - replaced
+        return TakesAnyProtocol
 
 
 @in_sessions.against(
