@@ -256,10 +256,20 @@ class _SetupSecondControlStreamBorne(Overlooks):
     "setup-not-first-borne",
     "It waits for SETUP behind whatever else a control stream begins with.",
     {"setup-first-message-not-setup": "timeout"},
-    CONTROL_STREAM,
+    drafts(16, 16),
 )
 class _SetupNotFirstBorne(Overlooks):
     phrases = ("that begins with",)
+
+
+@in_sessions.against(
+    "setup-not-first-awaited",
+    "It waits for SETUP behind another message, where its draft does not say that this ends the session.",
+    {"setup-first-message-not-setup": WARN},
+    drafts(14, 15),
+)
+class _SetupNotFirstAwaited(_SetupNotFirstBorne):
+    pass
 
 
 @in_sessions.against(
