@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from pytest_moqt import (
     ClientSession,
+    Namespace,
     PublishNamespace,
     RelayUnderTest,
     RequestErrorCode,
+    RequestOk,
     SessionError,
     Subscribe,
+    SubscribeNamespace,
     SubscribeOk,
 )
 
 from .reactions import answers_or_ends, attack, closes, harmless, may_close, refuses
+from .silence import never_came
 from .tracks import NAMESPACE, TRACK
 from .waits import REACTION_SECONDS, within
 
@@ -96,16 +98,27 @@ async def test_reserved_namespace_dot(relay: RelayUnderTest) -> None:
 @pytest.mark.interop("session-namespace-not-forwarded", timeout=6.0, profile="session", since=18)
 @pytest.mark.spec("session-level-tracks")
 async def test_session_namespace_not_forwarded(relay: RelayUnderTest) -> None:
-    """Requests for tracks of `.session` are refused with DOES_NOT_EXIST, whoever claims to publish it."""
+    """Requests about `.session` are refused with DOES_NOT_EXIST, and no other session hears of them."""
     async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
         own = relay.namespace("x")
-        async with within(REACTION_SECONDS, "answer to PUBLISH_NAMESPACE"):
-            await publisher.request(PublishNamespace((SESSION_LEVEL,)))
+        everything = await subscriber.open(SubscribeNamespace(()))
+        async with within(REACTION_SECONDS, "answer to SUBSCRIBE_NAMESPACE"):
+            told = isinstance(await subscriber.answer(everything), RequestOk)
 
+        await refuses(relay, publisher, PublishNamespace((SESSION_LEVEL,)), RequestErrorCode.DOES_NOT_EXIST)
         for track in (Subscribe((SESSION_LEVEL, *own), TRACK), Subscribe((SESSION_LEVEL,), b"")):
             await refuses(relay, subscriber, track, RequestErrorCode.DOES_NOT_EXIST)
 
-        await publisher.settle()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0):
-                await publisher.receive(Subscribe)
+        # A session that was ended, where its request was to be refused, has been warned of.
+        why = "although it is about `.session` of another session"
+        if publisher.closed is None:
+            await never_came(publisher, Subscribe, why)
+        if told and subscriber.closed is None:
+            await never_came(subscriber, Namespace, why, about=everything, where=_is_session_level)
+            await never_came(subscriber, PublishNamespace, why, where=_is_session_level)
+
+
+def _is_session_level(notice: Namespace | PublishNamespace) -> bool:
+    """Whether it is about `.session`, told to a subscriber to the empty prefix."""
+    namespace = notice.track_namespace_suffix if isinstance(notice, Namespace) else notice.track_namespace
+    return namespace[:1] == (SESSION_LEVEL,)

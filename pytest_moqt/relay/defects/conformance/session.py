@@ -425,11 +425,46 @@ class _GoawayRequestUnchecked(Overlooks):
 @in_sessions.against(
     "reserved-namespaces-served",
     "It serves reserved namespaces like any other.",
-    {"reserved-namespace-dot": "wrong-message", "session-namespace-not-forwarded": "timeout"},
+    {"reserved-namespace-dot": "wrong-message", "session-namespace-not-forwarded": "wrong-message"},
     drafts(18),
 )
 class _ReservedNamespacesServed(Behaviour):
     def objection(self, exchange: Exchange, error: m.RequestError) -> m.RequestError | None:
         if error.reason == "the namespace is reserved":
             return None
+        return super().objection(exchange, error)
+
+
+@in_sessions.against(
+    "session-namespace-accepted",
+    "It accepts a publisher of `.session`, and asks it for nothing.",
+    {"session-namespace-not-forwarded": "wrong-message"},
+    drafts(18),
+)
+class _SessionNamespaceAccepted(Behaviour):
+    def requested(self, exchange: Exchange) -> None:
+        request = exchange.request
+        if isinstance(request, m.PublishNamespace) and request.track_namespace[:1] == (b".session",):
+            exchange.reply(m.RequestOk())
+
+
+@in_sessions.against(
+    "session-namespace-told",
+    "It refuses a publisher of `.session`, and tells others of it.",
+    {"session-namespace-not-forwarded": "wrong-message"},
+    drafts(18),
+)
+class _SessionNamespaceTold(Behaviour):
+    def __init__(self) -> None:
+        self._interests: list[Exchange] = []
+
+    def accept_interest(self, exchange: Exchange) -> None:
+        super().accept_interest(exchange)
+        self._interests.append(exchange)
+
+    def objection(self, exchange: Exchange, error: m.RequestError) -> m.RequestError | None:
+        request = exchange.request
+        if isinstance(request, m.PublishNamespace) and request.track_namespace[:1] == (b".session",):
+            for interest in self._interests:
+                interest.send(m.Namespace(request.track_namespace))
         return super().objection(exchange, error)
