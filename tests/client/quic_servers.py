@@ -293,7 +293,7 @@ async def serve(
     on_event: Callable[[Peer, quic_events.QuicEvent], None] | None = None,
     **options: object,
 ) -> AsyncIterator[Server]:
-    """Serve on a free port until the block is left; with no `alpn`, without a word on what is offered."""
+    """Serve on a free port until the block is left; without ALPN where `alpn` is empty."""
     settings: dict[str, object] = {"max_datagram_frame_size": 65535, **options}
     configuration = QuicConfiguration(alpn_protocols=list(alpn) or None, is_client=False, **settings)  # type: ignore[arg-type]
     configuration.load_cert_chain(*certificate)
