@@ -14,11 +14,10 @@ def judge_refusal(relay: RelayUnderTest, error: ConnectError) -> None:
     Another alert of TLS, or the end of the connection, is a warning: the client cannot tell why.
 
     Raises:
-        ConnectError: It was not refused, but is not there, or says what it may not.
+        ConnectError: It was not refused, but is not there, or says what it may not, or we ended it.
     """
     if error.kind == "webtransport" and (error.code or 0) >= REFUSED_STATUS:
         return
-    # Where we ended it, the relay would have gone on.
     if error.kind == "alpn" and error.by_peer:
         return
     if error.kind in ("tls", "closed") and error.by_peer:
