@@ -14,6 +14,7 @@ from pytest_moqt.relay.defects.chapter import (
     CONTROL_STREAM,
     EARLY,
     HELD,
+    INFO,
     REFUSED,
     REQUEST_STREAMS,
     ROUTED,
@@ -51,6 +52,7 @@ class _SubscribeUnknownOk(Behaviour):
     "It holds SUBSCRIBE for what nobody publishes although no RENDEZVOUS_TIMEOUT asks for that.",
     REFUSED,
     "timeout",
+    suite={"namespace-withdrawn-unroutable": INFO},
 )
 class _SubscribeUnknownHeld(Behaviour):
     def hold_seconds(self, subscribe: m.Subscribe) -> float:

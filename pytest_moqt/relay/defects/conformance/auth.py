@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pytest_moqt.protocol.errors import ProtocolViolation
+from pytest_moqt.protocol.messages import RequestError, Setup
+from pytest_moqt.protocol.parameters import SetupOption
+from pytest_moqt.protocol.registries import RequestErrorCode, SessionError
 from pytest_moqt.protocol.spans import drafts
 from pytest_moqt.protocol.values import Token, TokenAlias
 from pytest_moqt.relay import limits
 from pytest_moqt.relay.behaviour import Behaviour
-from pytest_moqt.relay.defects.chapter import CONFORMANCE, Chapter
+from pytest_moqt.relay.defects.chapter import CONFORMANCE, INFO, Chapter
 from pytest_moqt.relay.defects.conformance.overlooking import Overlooks
+from pytest_moqt.relay.exchange import Exchange
+from pytest_moqt.relay.session import Session
 from pytest_moqt.relay.tokens import TokenCache
 
 of_tokens = Chapter("Conformance: auth", CONFORMANCE)
@@ -39,6 +44,31 @@ class _TakingNone(TokenCache):
 )
 class _TokenValueRefused(_Keeping):
     cache = _TakingNone
+
+
+@of_tokens.against(
+    "token-unwanted-closes",
+    "It ends the session of a client whose token it does not want, as it may.",
+    {"auth-use-value": INFO, "auth-register-then-use": INFO},
+)
+class _TokenUnwantedCloses(Behaviour):
+    def authorize(self, exchange: Exchange) -> RequestError | None:
+        if not exchange.tokens:
+            return None
+        exchange.session.close(SessionError.UNAUTHORIZED, "another token is wanted")
+        return RequestError(RequestErrorCode.UNAUTHORIZED, "another token is wanted")
+
+
+@of_tokens.against(
+    "token-unwanted-in-setup-closes",
+    "It ends the session of a client whose SETUP has a token that it does not want, as it may.",
+    {"auth-setup-register-overflow": INFO},
+)
+class _TokenUnwantedInSetupCloses(Behaviour):
+    def take_setup(self, session: Session, setup: Setup) -> Setup:
+        if SetupOption.AUTHORIZATION_TOKEN in setup.options:
+            session.close(SessionError.EXPIRED_AUTH_TOKEN, "another token is wanted")
+        return setup
 
 
 class _Forgetting(TokenCache):

@@ -12,7 +12,7 @@ from pytest_moqt.protocol.transport import TransportClosed
 from pytest_moqt.protocol.values import TrackNamespace
 from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.defects import answers
-from pytest_moqt.relay.defects.chapter import CONFORMANCE, WARN, Chapter
+from pytest_moqt.relay.defects.chapter import CONFORMANCE, INFO, WARN, Chapter
 from pytest_moqt.relay.exchange import Exchange
 from pytest_moqt.relay.session import Session
 
@@ -152,6 +152,25 @@ class _SecondPublisherClosed(Behaviour):
             super().accept_namespace(exchange)
         else:
             exchange.session.close(SessionError.PROTOCOL_VIOLATION, "defect: the namespace is taken")
+
+
+@of_namespaces.against(
+    "publisher-owns-its-prefix",
+    "It refuses a second publisher of a namespace, and of all below it, as it may.",
+    {"namespace-two-publishers": INFO},
+)
+class _PublisherOwnsItsPrefix(Behaviour):
+    def __init__(self) -> None:
+        self._holders: dict[TrackNamespace, Session] = {}
+
+    def accept_namespace(self, exchange: Exchange) -> None:
+        namespace = exchange.request.track_namespace  # type: ignore[attr-defined]  # a PUBLISH_NAMESPACE
+        above = [self._holders.get(namespace[:fields]) for fields in range(len(namespace) + 1)]
+        if any(holder not in (None, exchange.session) for holder in above):
+            exchange.reply(m.RequestError(RequestErrorCode.UNAUTHORIZED, "the namespace is another's"))
+            return
+        self._holders[namespace] = exchange.session
+        super().accept_namespace(exchange)
 
 
 # ---- names -------------------------------------------------------------------------------------------
