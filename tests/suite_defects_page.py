@@ -14,9 +14,9 @@ HEAD = """\
 
 Each row is a relay that is wrong in one way (`moq-test-relay --defect NAME`), and the cases of the suite
 that see it: the cause that their reports name, `warn` where the relay misses a SHOULD or has another
-code, `info` where it takes another of the ways that its draft leaves it. `tests/conformance/` judges each
-of these relays with its cases in every run, and holds that every case has one that fails it. The page was
-written by `python -m tests.suite_defects_page`.
+code, `info` where it takes another of the ways that its draft leaves it, or `pass` where that is nothing
+to tell. `tests/conformance/` judges each of these relays with its cases in every run, and holds that every
+case has one that fails it. The page was written by `python -m tests.suite_defects_page`.
 """
 TABLE = "\n| Defect | What the relay does | Where | What becomes of which case |\n|---|---|---|---|\n"
 

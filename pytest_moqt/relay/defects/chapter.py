@@ -19,6 +19,8 @@ WARN = "warn"
 "What becomes of a case of the suite where the relay misses a SHOULD, or has another code."
 INFO = "info"
 "What becomes of one where the relay takes another of the ways that its draft leaves it: that is no defect."
+PASS = "pass"
+"The same, where there is nothing to say of the way."
 
 DATA_SUBGROUP = "data-subgroup-basic"
 "A candidate for the catalogue, of the conformance suite: no default case carries objects."
@@ -70,7 +72,7 @@ class Defect:
     skips: frozenset[str] = frozenset()
     "Identifiers of the cases that must be skipped: it does not offer what they are about, and need not."
     suite: Mapping[str, str] = field(default_factory=dict)
-    "Cases of the conformance suite that see it, and what becomes of them: the cause, WARN, or INFO."
+    "Cases of the conformance suite that see it, and what becomes of them: the cause, WARN, INFO, or PASS."
 
     def applies(self, number: int, transport: str) -> bool:
         """Whether the relay is wrong in a draft over a transport."""

@@ -12,8 +12,9 @@ from pytest_moqt.protocol.transport import TransportClosed
 from pytest_moqt.protocol.values import TrackNamespace
 from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.defects import answers
-from pytest_moqt.relay.defects.chapter import CONFORMANCE, INFO, WARN, Chapter
+from pytest_moqt.relay.defects.chapter import CONFORMANCE, INFO, PASS, WARN, Chapter
 from pytest_moqt.relay.exchange import Exchange
+from pytest_moqt.relay.routing import Nobody
 from pytest_moqt.relay.session import Session
 
 of_namespaces = Chapter("Conformance: namespaces", CONFORMANCE)
@@ -252,6 +253,30 @@ class _EmptyTrackNameRefused(_Picky):
 
 
 # ---- discovery ---------------------------------------------------------------------------------------
+
+
+@of_namespaces.against(
+    "discovery-both-ways",
+    "It tells of a namespace by PUBLISH_NAMESPACE, and then by NAMESPACE: each is asked for in one section.",
+    {"subscribe-namespace-future": PASS},
+    drafts(16, 17),
+)
+class _DiscoveryBothWays(Behaviour):
+    def namespace_came(self, exchange: Exchange, namespace: TrackNamespace) -> TrackNamespace | None:
+        exchange.session.request(m.PublishNamespace(namespace), _ThenByNotice(exchange, namespace))
+        return None
+
+
+class _ThenByNotice(Nobody):
+    """The relay's PUBLISH_NAMESPACE to a client, whose answer is followed by NAMESPACE."""
+
+    def __init__(self, interest: Exchange, namespace: TrackNamespace) -> None:
+        self._interest = interest
+        self._namespace = namespace
+
+    def replied(self, reply: m.Reply) -> None:  # noqa: ARG002 - whatever it is
+        prefix = self._interest.request.track_namespace_prefix  # type: ignore[attr-defined]  # it has one
+        self._interest.send(m.Namespace(self._namespace[len(prefix) :]))
 
 
 @of_namespaces.against(
