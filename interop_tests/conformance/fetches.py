@@ -107,7 +107,9 @@ class Fetcher:
             CaseFailure: It accepts, or does not answer.
         """
         refusal = await refuses(self.relay, self.session, wanted, *codes, RequestErrorCode.NOT_SUPPORTED)
-        if refusal is not None and refusal.code is RequestErrorCode.NOT_SUPPORTED:
+        if refusal is None:
+            return  # the session is over, which `refuses` has judged
+        if refusal.code is RequestErrorCode.NOT_SUPPORTED:
             self.relay.not_offered("not-supported", f"the relay has no such FETCH: {refusal.reason}")
         await self.brought_nothing()
 
