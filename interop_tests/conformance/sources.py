@@ -10,11 +10,10 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_moqt import (
-    UNKNOWN_STREAM_COUNT,
     ClientSession,
     Filter,
     FilterType,
@@ -24,6 +23,8 @@ from pytest_moqt import (
     PublishDone,
     PublishDoneStatus,
     RelayUnderTest,
+    RequestError,
+    RequestErrorCode,
     RequestOk,
     RequestUpdate,
     StreamObject,
@@ -31,6 +32,7 @@ from pytest_moqt import (
     SubgroupStream,
     Subscribe,
     SubscribeOk,
+    TrackStatus,
 )
 
 from .tracks import ALIAS, NAMESPACE, TRACK, announce, payload
@@ -55,6 +57,8 @@ class Asked:
     last: Location | None = None
     updates: list[RequestUpdate] = field(default_factory=list)
     "What it changed since."
+    streams: int = 0
+    "That were opened for it."
 
     def __post_init__(self) -> None:
         self.change(self.request.parameters)
@@ -95,31 +99,39 @@ class Asked:
 class SourceStream:
     """A subgroup, to each SUBSCRIBE that wants some of it."""
 
-    def __init__(self, source: Source, header: SubgroupHeader) -> None:
+    def __init__(self, source: Source, header: SubgroupHeader, size: int) -> None:
         self._source = source
         self._header = header
+        self._size = size
         self._streams: dict[int, SubgroupStream] = {}
         self._ended: set[int] = set()
-        self._begun = False
+        self._first: int | None = None
 
-    def write(self, *numbers: int, size: int = 32) -> None:
-        """Send objects of so many bytes; a stream that leaves one out is reset, as the drafts want it."""
+    def write(self, *numbers: int) -> None:
+        """Send objects; a stream of which one is left out is reset, as the drafts want it."""
         for number in numbers:
             location = Location(self._header.group_id, number)
             self._source.note(location)
+            if self._first is None:
+                self._first = number
             for asked in self._source.asked:
                 alias = asked.alias
                 if alias in self._ended:
                     continue
                 if asked.wants(location):
                     if alias not in self._streams:
-                        self._streams[alias] = self._source.open(asked, self._header, first=not self._begun)
-                    item = StreamObject(number, payload(location.group, number, size))
+                        begins = number == self._first
+                        self._streams[alias] = self._source.open(asked, self._header, begins=begins)
+                    item = StreamObject(number, payload(location.group, number, self._size))
                     self._streams[alias].write(item)
-                elif alias in self._streams:
-                    self._streams[alias].reset(CANCELLED)
-                    self._ended.add(alias)
-            self._begun = True
+                else:
+                    self.withdraw(alias)
+
+    def withdraw(self, alias: int) -> None:
+        """Abandon what is sent under an alias, where that is not over."""
+        if alias in self._streams and alias not in self._ended:
+            self._streams[alias].reset(CANCELLED)
+            self._ended.add(alias)
 
     def finish(self) -> None:
         """Say that this was the whole subgroup."""
@@ -140,10 +152,11 @@ class Source:
         self.asked: list[Asked] = []
         "Every SUBSCRIBE of the relay's that stands."
         self.largest: Location | None = None
-        self.streams = 0
-        "That were opened, for all of them together."
-        self._properties = KeyValues(properties)
+        self.ended = False
+        "Whether all was said to be sent: there is nothing more to subscribe to."
         self._aliases = itertools.count(ALIAS)
+        self._subgroups: list[SourceStream] = []
+        self._properties = KeyValues(properties)
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -152,30 +165,29 @@ class Source:
         if self.largest is None or location > self.largest:
             self.largest = location
 
-    def open(self, asked: Asked, header: SubgroupHeader, *, first: bool) -> SubgroupStream:
-        """A stream for what the relay asked for; `first`: it begins with the subgroup's first object."""
-        self.streams += 1
-        wanted = SubgroupHeader(
-            *(asked.alias, header.group_id, header.subgroup_id, header.publisher_priority),
-            first_object=header.first_object and first,
-        )
-        return self.session.open_subgroup(wanted)
+    def open(self, asked: Asked, header: SubgroupHeader, *, begins: bool) -> SubgroupStream:
+        """A stream for what the relay asked for; `begins` with the subgroup's first object or later."""
+        asked.streams += 1
+        first = begins and self.session.draft.has_first_object
+        return self.session.open_subgroup(replace(header, track_alias=asked.alias, first_object=first))
 
-    def subgroup(self, group: int, subgroup_id: int = 0, **header: Any) -> SourceStream:
-        """A subgroup of a group, to be written piece by piece."""
-        return SourceStream(self, SubgroupHeader(ALIAS, group, subgroup_id, **header))
+    def subgroup(self, group: int, subgroup_id: int = 0, *, size: int = 32, **header: Any) -> SourceStream:
+        """A subgroup of a group, to be written piece by piece, each of `size` bytes."""
+        stream = SourceStream(self, SubgroupHeader(ALIAS, group, subgroup_id, **header), size)
+        self._subgroups.append(stream)
+        return stream
 
-    def group(self, group: int, numbers: Iterable[int] = range(4), *, size: int = 32, **header: Any) -> None:
-        """A group whole, of objects of so many bytes."""
+    def group(self, group: int, numbers: Iterable[int] = range(4), **header: Any) -> None:
+        """A group whole."""
         stream = self.subgroup(group, **header)
-        stream.write(*numbers, size=size)
+        stream.write(*numbers)
         stream.finish()
 
     async def done(self, status: PublishDoneStatus = PublishDoneStatus.TRACK_ENDED) -> None:
         """Say that this was all."""
-        count = self.streams if len(self.asked) == 1 else UNKNOWN_STREAM_COUNT
+        self.ended = True
         for asked in self.asked:
-            await self.session.send(asked.request, PublishDone(status, count))
+            await self.session.send(asked.request, PublishDone(status, asked.streams))
 
     async def forwarding(self) -> None:
         """Wait until the relay wants objects, from the start or by an update.
@@ -204,10 +216,15 @@ class Source:
                 await self._changed.wait()
 
     async def serve(self) -> None:
-        """Accept what the relay asks for, until cancelled."""
+        """Accept what the relay asks for until the track ends, and refuse it then, until cancelled."""
+        self._tasks.add(asyncio.create_task(self._tell()))
         try:
             while True:
                 request = await self.session.receive(Subscribe, where=lambda each: each.track_name == TRACK)
+                if self.ended:
+                    error = RequestError(RequestErrorCode.DOES_NOT_EXIST, "the track has ended")
+                    await self.session.reply(request, error)
+                    continue
                 asked = Asked(request, next(self._aliases), self.largest)
                 self.asked.append(asked)
                 ok = SubscribeOk(asked.alias, self._state(), self._properties)
@@ -218,6 +235,12 @@ class Source:
         finally:
             for task in self._tasks:
                 task.cancel()
+
+    async def _tell(self) -> None:
+        while True:
+            status = await self.session.receive(TrackStatus)
+            await self.session.reply(status, RequestOk(self._state()))
+            await self.session.finish(status)
 
     async def _follow(self, asked: Asked) -> None:
         while True:
@@ -232,6 +255,9 @@ class Source:
     async def _until_withdrawn(self, asked: Asked) -> None:
         await self.session.wait_withdrawn(asked.request)
         self.asked.remove(asked)
+        # "It MUST reset any open streams" (14 section 5.1).
+        for stream in self._subgroups:
+            stream.withdraw(asked.alias)
         self._changed.set()
 
     def _state(self) -> KeyValues[Any, Any]:

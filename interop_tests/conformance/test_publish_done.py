@@ -8,21 +8,19 @@ import pytest
 
 from pytest_moqt import (
     UNKNOWN_STREAM_COUNT,
-    ClientSession,
     ObjectDatagram,
     RelayUnderTest,
     RequestError,
-    RequestErrorCode,
     Subscribe,
     Topology,
 )
 
+from .sources import sourced
 from .tracks import (
     NAMESPACE,
     TRACK,
     Subscription,
     announce,
-    established,
     first_subscribe,
     judge_status,
     payload,
@@ -34,29 +32,24 @@ GROUPS, SUBGROUPS = 3, 2
 SENT = [(group, number) for group in range(2) for number in range(4)]
 
 
-async def refuse(publisher: ClientSession) -> None:
-    """Refuse whatever the relay subscribes to."""
-    while True:
-        error = RequestError(RequestErrorCode.DOES_NOT_EXIST, "the track has ended")
-        await publisher.reply(await publisher.receive(Subscribe), error)
-
-
 @pytest.mark.interop("publish-done-forwarded", timeout=10.0, profile="subscriptions")
 @pytest.mark.spec("message-publish-done", "subscriptions")
 async def test_publish_done_forwarded(relay: RelayUnderTest) -> None:
     """The end of a track is told to each of its subscribers, and the track has no publisher from then on."""
     async with (
-        established(relay) as (publication, subscription),
+        sourced(relay) as source,
+        relay.connect("subscriber_1") as subscriber_1,
         relay.connect("subscriber_2") as subscriber_2,
         relay.connect("late") as late,
     ):
-        second = await subscribe(subscriber_2, publication.request.track_namespace)
+        first = await subscribe(subscriber_1, source.namespace)
+        second = await subscribe(subscriber_2, source.namespace)
         for group in range(2):
-            publication.group(group)
+            source.group(group)
 
-        await publication.done(streams=2)
+        await source.done()
 
-        for each in (subscription, second):
+        for each in (first, second):
             await each.objects(*SENT)
             await each.streams(2)
             done = await each.done()
@@ -67,12 +60,8 @@ async def test_publish_done_forwarded(relay: RelayUnderTest) -> None:
                 async with relay.should(what, seconds=REACTION_SECONDS):
                     await each.session.wait_ended(each.request)
         async with within(REACTION_SECONDS, "answer to a SUBSCRIBE behind PUBLISH_DONE"):
-            refusing = asyncio.create_task(refuse(publication.session))
-            try:
-                # Its publisher is asked anew, and refuses; or the relay knows that already.
-                await late.request(Subscribe(publication.request.track_namespace, TRACK), expect=RequestError)
-            finally:
-                refusing.cancel()
+            # Its publisher is asked anew, and refuses; or the relay knows that already.
+            await late.request(Subscribe(source.namespace, TRACK), expect=RequestError)
 
 
 @pytest.mark.interop("publish-done-stream-count", timeout=10.0, profile="subscriptions")

@@ -19,7 +19,6 @@ from pytest_moqt import (
     RequestErrorCode,
     SessionEnded,
     SessionError,
-    StreamObject,
     Subscribe,
     SubscribeOk,
     Token,
@@ -270,25 +269,23 @@ async def test_subscribe_largest_absent(relay: RelayUnderTest) -> None:
 async def test_subscribe_largest_present(relay: RelayUnderTest) -> None:
     """SUBSCRIBE_OK names the largest object that the publisher named, or that came since."""
     claimed = Location(10, 3)
-    namespace = relay.namespace(NAMESPACE)
     async with (
-        relay.connect("publisher") as publisher,
+        sourced(relay) as source,
         relay.connect("subscriber_1") as subscriber_1,
         relay.connect("subscriber_2") as subscriber_2,
     ):
-        await announce(publisher, namespace)
-        publication, first = await first_subscribe(publisher, subscriber_1, namespace)
-        publication.group(2)
-        publication.group(3, range(5))
+        first = await subscribe(subscriber_1, source.namespace)
+        source.group(2)
+        source.group(3, range(5))
         await first.objects((2, 3), (3, 4))
 
-        second = await subscribe(subscriber_2, namespace)
+        second = await subscribe(subscriber_2, source.namespace)
         _, told = await first_subscribe(
-            publisher,
+            source.session,
             subscriber_1,
-            namespace,
+            source.namespace,
             track=b"claimed",
-            alias=9,
+            alias=99,
             answer={Parameter.LARGEST_OBJECT: claimed},
             arrivals=first.arrivals,
         )
@@ -350,19 +347,23 @@ async def test_subscribe_params_not_forwarded(relay: RelayUnderTest) -> None:
 async def test_subscribe_unsubscribe(relay: RelayUnderTest) -> None:
     """A subscriber that ends its subscription gets no more, open streams are reset, others miss nothing."""
     async with (
-        established(relay) as (publication, first),
+        sourced(relay) as source,
+        relay.connect("subscriber_1") as subscriber_1,
         relay.connect("subscriber_2") as subscriber_2,
     ):
-        second = await subscribe(subscriber_2, publication.request.track_namespace)
-        stream = publication.group(0, [0], fin=False)
+        first = await subscribe(subscriber_1, source.namespace)
+        second = await subscribe(subscriber_2, source.namespace)
+        stream = source.subgroup(0)
+        stream.write(0)
         await first.objects((0, 0))
         await second.objects((0, 0))
 
         await first.session.cancel(first.request)
 
         await first.streams(1)
-        stream.write(StreamObject(1, payload(0, 1)), fin=True)
-        publication.group(1)
+        stream.write(1)
+        stream.finish()
+        source.group(1)
         await second.objects((0, 1), *((1, number) for number in range(4)))
         await second.streams(2)
         await silence()

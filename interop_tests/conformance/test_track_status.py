@@ -21,7 +21,8 @@ from pytest_moqt import (
 
 from .fetches import offered, past
 from .silence import never_came
-from .tracks import NAMESPACE, TRACK, subscribe
+from .sources import sourced
+from .tracks import NAMESPACE, TRACK, Parameters, subscribe
 from .waits import REACTION_SECONDS, silence, within
 
 OWN_STREAM = drafts(17)
@@ -76,28 +77,29 @@ async def test_track_status_nonexistent(relay: RelayUnderTest) -> None:
 @pytest.mark.spec("message-track-status")
 async def test_track_status_no_state(relay: RelayUnderTest) -> None:
     """Who asked for the status of a track has not subscribed to it."""
-    async with past(relay, {0: range(4)}) as track:
-        fetcher = track.fetcher
-        inquirer = fetcher.session
-        request = await inquirer.open(TrackStatus(fetcher.namespace, TRACK))
+    async with (
+        sourced(relay) as source,
+        relay.connect("subscriber") as subscriber,
+        relay.connect("inquirer") as inquirer,
+    ):
+        subscription = await subscribe(subscriber, source.namespace)
+        source.group(0)
+        await subscription.streams(1)
+        request = await inquirer.open(TrackStatus(source.namespace, TRACK))
         with offered(relay):
             await inquirer.expect(request, RequestOk)
 
-        track.publication.group(1)
-        await track.subscription.streams(2)
-        again = await subscribe(
-            inquirer,
-            fetcher.namespace,
-            {Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.LARGEST_OBJECT)},
-            arrivals=fetcher.arrivals,
-        )
-        track.publication.group(2)
+        source.group(1)
+        await subscription.streams(2)
+        from_now_on: Parameters = {Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.LARGEST_OBJECT)}
+        again = await subscribe(inquirer, source.namespace, from_now_on)
+        source.group(2)
         await again.streams(1)
-        await track.publication.done(3)
+        await source.done()
         await again.done()
         await silence()
 
         await never_came(inquirer, PublishDone, "although it has only asked for the status", about=request)
-        await fetcher.arrivals.take_what_came()
+        await again.arrivals.take_what_came()
         assert again.places == [(2, number) for number in range(4)]
-        assert fetcher.arrivals.aliases == {again.alias}
+        assert again.arrivals.aliases == {again.alias}
