@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_moqt import (
     ClientSession,
@@ -24,10 +25,11 @@ from pytest_moqt import (
     TrackNamespace,
 )
 
-from .arrivals import Arrivals
+from .arrivals import Arrivals, Place
 from .tracks import ALIAS, TRACK, Parameters, Publication, Subscription, payload
-from .waits import REACTION_SECONDS, within
+from .waits import GLANCE_SECONDS, REACTION_SECONDS, silence, within
 
+ResultT = TypeVar("ResultT")
 PAUSED: Parameters = {Parameter.FORWARD: 0}
 "A publisher begins without sending objects, until the relay wants them."
 OTHER_ALIAS = ALIAS + 1
@@ -57,6 +59,24 @@ class Published(Publication):
     async def settle(self) -> None:
         """Take the updates that the relay has sent until now."""
         await self.session.settle()
+        await self._take_updates()
+
+    async def meanwhile(self, awaited: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Wait for this, and accept what the relay updates until then.
+
+        A relay may update a track, and answer a subscriber when the publisher has answered that.
+        """
+        task = asyncio.create_task(awaited)
+        try:
+            # By looks: a wait for an update that is cancelled as the update comes would lose it.
+            while not (await asyncio.wait({task}, timeout=GLANCE_SECONDS))[0]:
+                await self._take_updates()
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _take_updates(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0):
                 while True:
@@ -194,19 +214,49 @@ async def accept(
 ) -> Subscription:
     """Accept a track that the relay offers, with parameters of PUBLISH_OK."""
     await subscriber.reply(offer, RequestOk(KeyValues(parameters or {})))
+    await subscriber.settle()
     return Subscription(subscriber, offer, offer, Arrivals(subscriber))
 
 
 async def arrive(published: Published, subscription: Subscription, group: int = 0) -> None:
-    """Send a group once the relay wants it; it comes whole, with its bytes."""
-    sent = [(group, number) for number in range(4)]
+    """Send a group once the relay wants it; it comes whole, with its bytes.
+
+    Who accepted an offer cannot tell when the relay knows that, and it may drop what comes before: to them
+    groups are sent until one comes whole.
+    """
     await published.wanted()
     published.group(group)
+    if not isinstance(subscription.request, Publish):
+        await subscription.objects(*_places(group))
+        _came_whole(subscription, group)
+        return
+    sent = [group]
 
-    await subscription.objects(*sent)
+    async def send_more() -> None:
+        for number in itertools.count(group + 1):
+            await silence()
+            published.group(number)
+            sent.append(number)
 
+    def whole() -> list[int]:
+        return [number for number in sent if set(_places(number)) <= set(subscription.places)]
+
+    sending = asyncio.create_task(send_more())
+    try:
+        await subscription.arrivals.until(whole, f"group whole, of those from {group} on")
+    finally:
+        sending.cancel()
+    _came_whole(subscription, whole()[0])
+
+
+def _places(group: int) -> list[Place]:
+    return [(group, number) for number in range(4)]
+
+
+def _came_whole(subscription: Subscription, group: int) -> None:
+    """Each object of a group came, once and with its bytes."""
     came = [place for place in subscription.places if place[0] == group]
-    assert came == sent
+    assert came == _places(group)
     assert {place: subscription.payloads[place] for place in came} == {
-        place: payload(*place) for place in sent
+        place: payload(*place) for place in came
     }

@@ -112,7 +112,7 @@ async def test_publish_track_subscribe(relay: RelayUnderTest) -> None:
     namespace = relay.namespace(NAMESPACE)
     async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
         published = await publish(relay, publisher, namespace)
-        subscription = await subscribe(subscriber, namespace)
+        subscription = await published.meanwhile(subscribe(subscriber, namespace))
         await published.wanted()
 
         published.group(0, [0])
@@ -142,7 +142,7 @@ async def test_publish_to_pending_subscription(relay: RelayUnderTest) -> None:
         published = await publish(relay, publisher, namespace)
 
         async with within(REACTION_SECONDS, "answer to SUBSCRIBE"):
-            answer = await subscriber.answer(request)
+            answer = await published.meanwhile(subscriber.answer(request))
         if not isinstance(answer, SubscribeOk):
             said = subscriber.describe(answer, Subscribe)
             relay.warn("should", f"the relay answers with {said}, where it should hold the subscription")
@@ -173,7 +173,7 @@ async def test_publish_then_subscribe(relay: RelayUnderTest) -> None:
     async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
         published = await publish(relay, publisher, namespace)
 
-        subscription = await subscribe(subscriber, namespace)
+        subscription = await published.meanwhile(subscribe(subscriber, namespace))
 
         await arrive(published, subscription)
 
@@ -189,7 +189,7 @@ async def test_publish_forward_raised(relay: RelayUnderTest) -> None:
         if published.forward:
             relay.not_offered("never-paused", "the relay wants objects without subscribers")
 
-        subscription = await subscribe(subscriber, namespace)
+        subscription = await published.meanwhile(subscribe(subscriber, namespace))
 
         await arrive(published, subscription)
 
@@ -238,7 +238,7 @@ async def test_publish_objects_before_ok(relay: RelayUnderTest) -> None:
 
         published = await accepted(relay, publisher, request)
 
-        subscription = await subscribe(subscriber, namespace)
+        subscription = await published.meanwhile(subscribe(subscriber, namespace))
         await arrive(published, subscription, group=1)
 
 
@@ -254,7 +254,7 @@ async def test_publish_two_publishers_same_track(relay: RelayUnderTest) -> None:
         relay.connect("subscriber") as subscriber,
     ):
         one = await publish(relay, first, namespace)
-        subscription = await subscribe(subscriber, namespace)
+        subscription = await one.meanwhile(subscribe(subscriber, namespace))
         other = await publish(relay, second, namespace, alias=OTHER_ALIAS)
 
         await one.wanted()

@@ -42,9 +42,9 @@ async def test_publish_properties_forwarded(relay: RelayUnderTest) -> None:
         relay.connect("subscriber_1") as subscriber,
         relay.connect("subscriber_2") as listener,
     ):
-        await publish(relay, publisher, namespace, properties=UNKNOWN)
+        published = await publish(relay, publisher, namespace, properties=UNKNOWN)
 
-        subscription = await subscribe(subscriber, namespace)
+        subscription = await published.meanwhile(subscribe(subscriber, namespace))
         assert {key: subscription.ok.track_properties.get(key) for key in UNKNOWN} == UNKNOWN
 
         offer = await offered(relay, listener, await want_tracks(relay, listener, namespace))

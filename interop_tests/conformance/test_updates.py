@@ -13,12 +13,9 @@ from pytest_moqt import (
     KeyValues,
     Location,
     Parameter,
-    PublishDoneStatus,
-    PublishNamespace,
     RelayUnderTest,
     RequestError,
     RequestErrorCode,
-    RequestOk,
     RequestUpdate,
     SessionEnded,
     SessionError,
@@ -31,6 +28,7 @@ from .arrivals import Arrivals, Place
 from .reactions import attack, closes
 from .sources import Source, sourced
 from .tracks import NAMESPACE, TRACK, Parameters, Subscription, subscribe
+from .updates import update, update_failed
 from .waits import REACTION_SECONDS, silence, within
 
 PAUSED: Parameters = {Parameter.FORWARD: 0}
@@ -47,42 +45,6 @@ def places(*groups: int) -> list[Place]:
 def from_group(group: int) -> Parameters:
     """The parameter of a subscription that starts with a group."""
     return {Parameter.SUBSCRIPTION_FILTER: Filter(FilterType.ABSOLUTE_START, Location(group, 0))}
-
-
-async def update(
-    relay: RelayUnderTest, subscription: Subscription, parameters: Parameters
-) -> RequestOk | None:
-    """Change a subscription, and wait until the relay has done so.
-
-    Returns:
-        The answer; None in a draft that gives none: another request is answered behind it.
-
-    Raises:
-        CaseFailure: The relay does not answer, or refuses and says nothing more.
-    """
-    session = subscription.session
-    async with within(REACTION_SECONDS, "answer to the update"):
-        answer = await session.update(subscription.request, KeyValues(parameters))
-        if answer is None:
-            await session.request(PublishNamespace(relay.namespace(f"{NAMESPACE}/behind")))
-            return None
-    if isinstance(answer, RequestError):
-        # It may: "exactly one REQUEST_OK or REQUEST_ERROR message indicating if the update was successful".
-        await update_failed(relay, subscription)
-        relay.not_offered("update-refused", session.describe(answer, RequestUpdate))
-    assert isinstance(answer, RequestOk), session.describe(answer, RequestUpdate)
-    return answer
-
-
-async def update_failed(relay: RelayUnderTest, subscription: Subscription) -> None:
-    """Wait for what has to follow a refusal: the publisher "MUST also terminate the subscription".
-
-    Raises:
-        CaseFailure: It does not.
-    """
-    done = await subscription.done()
-    if done.status != PublishDoneStatus.UPDATE_FAILED:
-        relay.warn("wrong-code", f"PUBLISH_DONE says {done.status}, not UPDATE_FAILED")
 
 
 async def paused(relay: RelayUnderTest, subscriber: ClientSession, source: Source) -> Subscription:

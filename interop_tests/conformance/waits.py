@@ -12,6 +12,8 @@ SILENCE_SECONDS = 0.3
 "How long nothing must come where silence is asserted: what a relay may take to do what it must not."
 REACTION_SECONDS = 2.0
 "For the end of a session that the draft asks for, and for the answer to a request."
+GLANCE_SECONDS = 0.02
+"Between looks at what else came, while something is awaited."
 DELIVERY_SECONDS = 3.0
 "For objects that are on their way, and for the end of their streams."
 
