@@ -794,8 +794,8 @@ def pytest_runtest_makereport(
                 report.sections.append((JOURNAL, _of_journals(failure["journal"])))
     if case is not None and report.passed and report.when == "call" and case.relay is not None:
         _fail_what_is_strict(item, report, case, case.relay)
-    if case is not None and report.when == "call":
-        _expect(item, report, case)
+    if case is not None and (report.failed or report.when == "call"):
+        _expect(item, report, case, None if call.excinfo is None else call.excinfo.value)
     if case is not None:
         facts = vars(report)["moqt_case"] = _facts(item, case)
         if report.when == "call" and report.passed and "journal" in facts:
@@ -862,12 +862,23 @@ def _fail_what_is_strict(
     report.sections.append(("MoQT", _explained(failure)))
 
 
-def _expect(item: pytest.Item, report: pytest.TestReport, case: RunningCase) -> None:
-    """With --expect: a failure that is known is expected, and its absence is not."""
+def _expect(
+    item: pytest.Item, report: pytest.TestReport, case: RunningCase, error: BaseException | None
+) -> None:
+    """With --expect: a failure that is known is expected, and its absence is not.
+
+    What is no failure of the case's own is none that is known: a relay that is not there, an error of ours,
+    the end of the run's time.
+    """
     if report.skipped or hasattr(report, "wasxfail"):
         return
+    from pytest_moqt.limits import BudgetUsedUp
+
+    failure = getattr(report, "moqt_failure", {})
+    if failure.get("bail_out") or failure.get("cause") == "internal" or isinstance(error, BudgetUsedUp):
+        return
     target = item.config.stash.get(TARGET, None)
-    spoken = None if target is None or target.draft is None else target.draft.number
+    spoken = None if target is None else _spoken(target)
     known = next(
         (known for known in _expectations(item.config) if known.is_about(case.known.identifier, spoken)), None
     )
@@ -877,6 +888,13 @@ def _expect(item: pytest.Item, report: pytest.TestReport, case: RunningCase) -> 
     vars(report)["wasxfail"] = known.reason
     if report.failed:
         report.outcome = "skipped"
+
+
+def _spoken(target: Target) -> int | None:
+    """The draft of the run: the one that the relay chose, or before any session the only one it can choose."""
+    if target.draft is not None:
+        return target.draft.number
+    return target.options.drafts[0] if len(target.options.drafts) == 1 else None
 
 
 def _citations(anchors: Sequence[str], draft: int | None) -> dict[str, Any]:

@@ -196,6 +196,67 @@ def test_known_failures_are_expected_and_their_absence_is_told(project: Project)
     assert other.document.verdicts == [("setup-only", "not ok"), ("announce-only", "ok")]
 
 
+def test_a_relay_that_is_not_there_is_no_known_failure(project: Project) -> None:
+    """Who ignores bail-outs sees a failure."""
+    project.write("test_toy.py", EXPECTED)
+    project.write("known.yaml", "- {case: '*', reason: known}\n")
+
+    result = project.tap("--expect", "known.yaml", env={"FAKE_RELAY": "unreachable"})
+
+    assert result.document.verdicts == [("setup-only", "not ok")]
+    assert result.document.bail_out is not None
+    assert result.code == 1
+
+
+OTHERS_FAULTS = """
+@pytest.mark.interop("ours", profile="data")
+async def test_ours(relay):
+    raise KeyError("ours")
+
+@pytest.mark.interop("slow", profile="data")
+async def test_slow(relay):
+    await asyncio.sleep(1.2)
+
+@pytest.mark.interop("late", profile="data")
+async def test_late(relay): pass
+"""
+
+
+def test_what_is_no_fault_of_the_relay_is_no_known_failure(project: Project) -> None:
+    """An error of the client's, and the end of the run's time before the case began."""
+    project.write("test_toy.py", OTHERS_FAULTS)
+    project.write("known.yaml", "- {case: '*', reason: known}\n")
+
+    result = project.tap("--expect", "known.yaml", "--budget", "1")
+
+    assert result.document.verdicts == [("ours", "not ok"), ("slow", "TODO"), ("late", "not ok")]
+    assert result.code == 1
+
+
+IN_SETUP = """
+@pytest.mark.interop("setup-only")
+async def test_setup_only(session): pass
+
+@pytest.mark.interop("announce-only")
+async def test_announce_only(relay):
+    async with relay.connect(): pass
+"""
+
+
+def test_a_draft_that_is_offered_alone_is_the_one_that_a_known_failure_names(project: Project) -> None:
+    """Before the first SETUP too; where several are offered nobody knows which one it would be."""
+    project.write("test_toy.py", IN_SETUP)
+    project.write("known.yaml", "- {case: '*', draft: 18, reason: no SETUP}\n")
+    failing = {"FAKE_RELAY": "no-setup"}
+
+    alone = project.tap("--expect", "known.yaml", "--draft", "18", env=failing)
+    several = project.tap("--expect", "known.yaml", "--draft", "18,16", env=failing)
+
+    assert alone.document.verdicts == [("setup-only", "TODO"), ("announce-only", "TODO")]
+    assert alone.code == 0
+    assert several.document.verdicts == [("setup-only", "not ok"), ("announce-only", "not ok")]
+
+
 def test_a_file_of_known_failures_that_cannot_be_used_ends_the_run_before_it_begins(project: Project) -> None:
     """With the sentence that says why."""
     project.write("test_toy.py", EXPECTED)
