@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from pytest_moqt import catalog, options
@@ -283,8 +284,6 @@ def _print(text: str) -> int:
 
 def _say(sentence: str, fd: int = 2) -> None:
     """One sentence on stderr, never shaped like a test point."""
-    from contextlib import suppress
-
     from pytest_moqt.tap import printable
 
     with suppress(OSError):  # Nobody listens; the exit code says it too.
@@ -375,7 +374,7 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return rehearse(run, selection, _print, _say)
     jobs = _jobs(arguments.jobs)
     report = _writable("--junit-xml", arguments.junit_xml)
-    results = _writable("--results", arguments.results)
+    _writable("--results", arguments.results)
     expected = ""
     if arguments.expect:
         from pytest_moqt.expectations import load
@@ -385,10 +384,19 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     for name in unknown:
         _say(did_you_mean(name, run.drafts[0]))
 
-    from pytest_moqt.stream import TapStream, own_stdout
+    from pytest_moqt.stream import TapStream, own_stdout, unwritten
 
+    results = None
+    if arguments.results:
+        from pytest_moqt.results import ResultsFile
+
+        results = ResultsFile(arguments.results, {"client": f"{NAME} {_version()}", "relay": run.relay})
+    if report and os.path.isfile(report):
+        # What is there afterwards is of this run.
+        with suppress(OSError):
+            os.unlink(os.path.realpath(report))
     try:
-        stream = TapStream(own_stdout(), _head(run))
+        stream = TapStream(own_stdout(), _head(run), results)
     except OSError:
         # Without a stdout there is nobody to tell.
         return EXIT_FAILED
@@ -397,6 +405,9 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         for name in unknown:
             stream.point(name, True, directive="SKIP", reason=NOT_SUPPORTED)
         stream.end()
+        if results is not None and results.problem is not None:
+            _say(unwritten(results.problem))
+            return EXIT_FAILED
         return EXIT_FAILED if stream.broken else EXIT_UNSUPPORTED
 
     given = [
@@ -413,7 +424,6 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         *([f"--budget={budget}"] if budget is not None else []),
         *(["--moqt-strict"] if arguments.strict else []),
         *([f"--expect={expected}"] if expected else []),
-        *([f"--results={results}"] if results else []),
         *([f"--junit-xml={report}"] if report else []),
         *jobs,
     ]
@@ -469,7 +479,7 @@ def _writable(name: str, text: str | None) -> str:
     if not text:
         return ""
     path = os.path.abspath(text)
-    directory = os.path.dirname(path)
+    directory = os.path.dirname(os.path.realpath(path))
     if os.path.isdir(path) or not os.path.isdir(directory) or not os.access(directory, os.W_OK):
         raise UsageProblem(f"{name} is {text!r}: use a path in a directory that can be written to")
     return path

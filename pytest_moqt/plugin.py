@@ -453,8 +453,17 @@ def _reporter(config: pytest.Config, budget: float | None) -> Reporter:
     from pytest_moqt.stream import TapStream
 
     command = _command(config)
-    stream = TapStream(config.stash[TAP_FD]) if command is None else command.stream
-    return Reporter(config, stream, command, budget)
+    if command is not None:
+        return Reporter(config, command.stream, command, budget)
+    path = _given(config, "results")
+    file = None
+    if path:
+        import pytest_moqt
+        from pytest_moqt.results import ResultsFile
+
+        with _usage():
+            file = ResultsFile(path, {"client": f"moq-test-client {pytest_moqt.__version__}"})
+    return Reporter(config, TapStream(config.stash[TAP_FD], results=file), None, budget)
 
 
 class _NoRelay:
@@ -891,7 +900,7 @@ def _expect(
 
 
 def _spoken(target: Target) -> int | None:
-    """The draft of the run: the one that the relay chose, or before any session the only one it can choose."""
+    """The draft of the run: the one that the relay chose, or before any the only one it can."""
     if target.draft is not None:
         return target.draft.number
     return target.options.drafts[0] if len(target.options.drafts) == 1 else None

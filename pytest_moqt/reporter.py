@@ -22,7 +22,7 @@ import pytest_moqt
 from pytest_moqt import catalog, results
 from pytest_moqt.limits import Watchdog
 from pytest_moqt.plugin import OPTIONS, connection_ids, planned_names
-from pytest_moqt.stream import COLLECTION, TapStream
+from pytest_moqt.stream import COLLECTION, TapStream, unwritten
 from pytest_moqt.tap import MAX_BLOCK, printable, yaml_block
 
 OVERTIME_SECONDS = 3.0
@@ -117,7 +117,6 @@ class Reporter:
         self._cases = ""
         self._interrupted = ""
         self._pid = os.getpid()
-        self._results: list[dict[str, Any]] = []
         self._unexpected: list[str] = []
         self._watchdog = Watchdog(self._cut_off)
         self._handlers: dict[signal.Signals, Any] = {}
@@ -189,6 +188,11 @@ class Reporter:
         if self._cases:
             comments += [f"Cases: {self._cases}", f"Test specification: revision {catalog.REVISION}"]
         self.stream.comments[:] = comments
+        if self.stream.results is not None:
+            names = ("relay", "draft", "transport")
+            self.stream.results.head.update(
+                (name, self._facts[name]) for name in names if name in self._facts
+            )
 
     # What happens.
 
@@ -290,9 +294,6 @@ class Reporter:
             directive, reason = "SKIP", verdict.skipped
         as_subtests = bool(self.config.option.moqt_subtests)
         values = self._diagnostics(verdict, attempts, list_steps=not as_subtests)
-        self._results.append(
-            results.entry(planned_names([nodeid])[0], verdict.outcome, values, directive, reason)
-        )
         if directive == "TODO" and verdict.ok:
             self._unexpected.append(planned_names([nodeid])[0])
         self._end_line_of_stderr()
@@ -352,8 +353,7 @@ class Reporter:
         if facts:
             values["implementation_version"] = pytest_moqt.__version__
             values["test_spec_revision"] = facts.get("revision", 1)
-            if facts.get("profile") in catalog.CATEGORIES:
-                values.update(outcome=verdict.outcome, level=facts["level"], profile=facts["profile"])
+            values.update(outcome=verdict.outcome, level=facts["level"], profile=facts["profile"])
             if verdict.todo is not None and verdict.ok:
                 values["unexpected_pass"] = verdict.todo
         if list_steps and verdict.steps:
@@ -406,15 +406,16 @@ class Reporter:
                 raise
             # That was our own way out of whatever took its time; the document has its end.
         finally:
-            self._write_results(session)
             self._end(session, session.exitstatus)
         return result
 
     def _unwritten(self, session: pytest.Session, error: OSError) -> None:
         """The verdicts stand, but a report that was asked for is not there."""
-        path = error.filename or getattr(self.config.option, "xmlpath", None)
-        sentence = f"a report cannot be written{f' to {path}' if path else ''}: {error.strerror or error}"
+        sentence = unwritten(error, getattr(self.config.option, "xmlpath", None))
         self.stream.comment(f"Note: {sentence}")
+        self._complain(session, sentence)
+
+    def _complain(self, session: pytest.Session, sentence: str) -> None:
         self._say(sentence)
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
         if terminal is not None:
@@ -450,6 +451,8 @@ class Reporter:
                 self.stream.comment(f"Note: no case failed, but pytest ends with {_exit_name(exitstatus)}")
         self.stream.end()
         self._restore()
+        if self.stream.results is not None and self.stream.results.problem is not None:
+            self._complain(session, unwritten(self.stream.results.problem))
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not self.stream.broken:
             return
         good = self.stream.all_ok and not self.stream.bailed and self.stream.broken is None
@@ -469,7 +472,7 @@ class Reporter:
 
     def _sum_up(self) -> None:
         """Comments at the end: the outcomes, where TAP does not tell them, and what passed unexpectedly."""
-        counted = results.totals([entry["outcome"] for entry in self._results])
+        counted = results.totals([entry["outcome"] for entry in self.stream.entries])
         if counted.keys() & {"warn", "info"}:
             said = ", ".join(f"{count} {outcome}" for outcome, count in counted.items())
             self.stream.comment(f"Outcomes: {said}")
@@ -477,21 +480,6 @@ class Reporter:
             sentence = f"passed, although known to fail: {', '.join(self._unexpected)}"
             self.stream.comment(f"Note: {sentence}")
             self._say(sentence)
-
-    def _write_results(self, session: pytest.Session) -> None:
-        """With --results: the outcomes as JSON."""
-        path = self.config.option.moqt_results
-        if not path:
-            return
-        head: dict[str, Any] = {
-            "client": f"moq-test-client {pytest_moqt.__version__}",
-            **{name: self._facts[name] for name in ("relay", "draft", "transport") if name in self._facts},
-        }
-        try:
-            results.write(path, head, self._results, ended=not self.stream.unfinished)
-        except OSError as error:
-            error.filename = path
-            self._unwritten(session, error)
 
     def _skip_extra(self) -> None:
         for name in () if self.command is None else self.command.extra:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from pytest_moqt import tap
+from pytest_moqt import results, tap
 
 WRITE_SECONDS = 5.0
 "How long a reader that does not read may hold up one write."
@@ -47,6 +47,12 @@ def own_stdout() -> int:
     return fd
 
 
+def unwritten(error: OSError, path: str | None = None) -> str:
+    """A sentence about a report that could not be written; `path` is where to, if the error does not say."""
+    named = error.filename or path
+    return f"a report cannot be written{f' to {named}' if named else ''}: {error.strerror or error}"
+
+
 class Point:
     """One planned test point."""
 
@@ -55,6 +61,8 @@ class Point:
         self.key = key
         self.name = name
         self.text: str | None = None
+        self.entry: dict[str, Any] = {}
+        "What the file of results says of it, once it has a verdict."
         self.ok = False
         self.written = False
         self.began: float | None = None
@@ -73,10 +81,14 @@ class TapStream:
         broken: Why the descriptor can no longer be written to, if it cannot.
         ended: Whether the document has its end, or can get none.
         bailed: Whether it was ended early, for a reason.
+        results: The file that is to say the same when it ends, if one is.
     """
 
-    def __init__(self, fd: int, comments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, fd: int, comments: Sequence[str] = (), results: results.ResultsFile | None = None
+    ) -> None:
         self.fd = fd
+        self.results = results
         self.comments: list[str] = list(comments)
         self.broken: OSError | None = None
         self.ended = False
@@ -89,6 +101,7 @@ class TapStream:
         self._lock = threading.RLock()
         self._busy = False
         self._deferred: list[Callable[[], None]] = []
+        self._closed = False
         self._broken_at: list[Point] | None = None
         "What had no verdict when the document was broken off."
 
@@ -96,6 +109,11 @@ class TapStream:
     def unfinished(self) -> list[Point]:
         """The planned points that have no verdict yet, in plan order."""
         return [point for point in self._points or () if point.text is None]
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """What the file of results says of the points that have a verdict, in plan order."""
+        return [point.entry for point in self._points or () if point.text is not None]
 
     @property
     def any_failed(self) -> bool:
@@ -144,8 +162,9 @@ class TapStream:
             return
         text = tap.subtest(point.name, steps) if steps else ""
         text += tap.point(ok, point.number, point.name, directive, reason)
-        point.text = text + tap.yaml_block(values or {})
+        point.entry = results.entry(point.name, ok, directive, reason, values)
         point.ok = ok or directive == "TODO"
+        point.text = text + tap.yaml_block(values or {})
         self.run(self._flush)
 
     def release(self) -> None:
@@ -196,8 +215,9 @@ class TapStream:
 
     def _fail(self, values: Mapping[str, Any], points: Sequence[Point]) -> None:
         for point in points:
-            block = tap.yaml_block({"duration_ms": point.duration_ms, **values})
-            point.text = tap.point(False, point.number, point.name) + block
+            block = {"duration_ms": point.duration_ms, **values}
+            point.entry = results.entry(point.name, False, values=block)
+            point.text = tap.point(False, point.number, point.name) + tap.yaml_block(block)
 
     def run(self, action: Callable[[], None]) -> bool:
         """Run `action` with the document to itself.
@@ -225,19 +245,27 @@ class TapStream:
         return True
 
     def _end(self, reason: str | None) -> None:
-        if self.ended:
+        if self._closed:
             return
-        self._released = True
+        self._closed = True
         if self._points is None:
             self.plan([], "nothing was run")
-        self._flush()
-        for point in self._points or ():
-            self._write_point(point)
-        if reason is not None:
-            complete = bool(self._points) and self.all_ok
-            self._write(tap.comment(f"Note: {reason}") if complete else tap.bail_out(reason))
-            self.bailed = True
-        self.ended = True
+        complete = not self.unfinished and (reason is None or self.all_ok)
+        if not self.ended:
+            self._released = True
+            self._flush()
+            for point in self._points or ():
+                self._write_point(point)
+            if reason is not None:
+                good = bool(self._points) and self.all_ok
+                self._write(tap.comment(f"Note: {reason}") if good else tap.bail_out(reason))
+                self.bailed = True
+            self.ended = True
+        if self.results is not None:
+            # Behind the document, which comes first where the two cannot both be.
+            self.results.write(self.entries, complete=complete)
+            if self.results.problem is not None and (complete or reason is None):
+                self._write(tap.comment(f"Note: {unwritten(self.results.problem)}"))
 
     def _flush(self) -> None:
         if self.ended or not self._released or self._points is None:
