@@ -39,6 +39,8 @@ OURS = ("interop", "spec")
 "The marks of a test of a relay."
 JOURNAL = "MoQT journal"
 "The section of a report that has the journals."
+NOT_SUPPORTED = "not-supported"
+"Why a case is skipped that the relay answers with that, for machines."
 BYTES = ("octets", "offset", "reading", "decode")
 "What a report says of bytes at fault."
 MAX_EXPLAINED = 1000
@@ -517,9 +519,10 @@ def _asked_for(suite: str, folder: Path, config: pytest.Config) -> bool:
         return True
     if suite == catalog.CONFORMANCE and _levels(config) and not _profiles(config):
         return True
-    expressions = f"{config.option.markexpr} {config.option.keyword}"
-    words = profiles | {suite} | (set(catalog.LEVELS) if suite == catalog.CONFORMANCE else set())
-    if words.intersection(re.findall(r"[\w-]+", expressions)):
+    marks = profiles | {suite} | (set(catalog.LEVELS) if suite == catalog.CONFORMANCE else set())
+    if marks.intersection(asserted(config.option.markexpr)):
+        return True
+    if (profiles | {suite}).intersection(asserted(config.option.keyword)):
         return True
     module = f"{os.path.basename(catalog.FOLDER)}.{suite}"
     for arg in config.args:
@@ -528,6 +531,26 @@ def _asked_for(suite: str, folder: Path, config: pytest.Config) -> bool:
         if absolute.is_relative_to(folder) or f"{path}.".startswith(f"{module}."):
             return True
     return False
+
+
+def asserted(expression: str) -> set[str]:
+    """The words of an expression of -m or -k that are to hold, and not those that are not to."""
+    words = set()
+    negated, outer = False, []
+    next_negated = False
+    for token in re.findall(r"[()]|[\w-]+", expression):
+        if token == "not":
+            next_negated = not next_negated
+            continue
+        if token == "(":
+            outer.append(negated)
+            negated ^= next_negated
+        elif token == ")":
+            negated = outer.pop() if outer else False
+        elif token not in ("and", "or") and negated == next_negated:
+            words.add(token)
+        next_negated = False
+    return words
 
 
 def _marks(obj: object) -> Iterator[pytest.Mark]:
@@ -847,9 +870,10 @@ def _required_but_skipped(
 def _skip_what_is_not_offered(report: pytest.TestReport, error: BaseException, case: RunningCase) -> None:
     """Of what a relay need not offer, its word that it does not is a reason to skip."""
     refusal = case.relay.declined(error) if case.known.optional and case.relay is not None else None
-    if refusal is not None:
+    if refusal is not None and case.relay is not None:
+        case.relay.skipped = NOT_SUPPORTED
         report.outcome = "skipped"
-        report.longrepr = ("", 0, f"not-supported: {refusal}")
+        report.longrepr = ("", 0, f"{NOT_SUPPORTED}: {refusal}")
 
 
 def _fail_what_is_strict(

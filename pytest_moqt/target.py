@@ -173,7 +173,8 @@ class RelayUnderTest:
         self.measured: dict[str, object] = {}
         "What the case measured, for the report; it decides nothing."
         self._connections: dict[str, Connection] = {}
-        self._skipped = ""
+        self.skipped = ""
+        "Why the case is skipped, for machines: in small letters and hyphens."
         self.beyond_the_relay = False
         "The case is skipped for a reason that no relay could mend: `--require` asks nothing of it."
 
@@ -218,7 +219,7 @@ class RelayUnderTest:
             reason: For machines, in small letters and hyphens; `skip` in the report.
             sentence: For people.
         """
-        self._skipped = reason
+        self.skipped = reason
         pytest.skip(f"{reason}: {sentence}")
 
     def not_tried(self, reason: str, sentence: str) -> NoReturn:
@@ -273,7 +274,7 @@ class RelayUnderTest:
         """Skip the case when the run can be about nothing that has what it needs."""
         lacking = self._needs.lacking(self._target.offer, self._target.endpoint.transport)
         if lacking is not None:
-            self._skipped, sentence = lacking
+            self.skipped, sentence = lacking
             self.beyond_the_relay = True
             pytest.skip(sentence)
 
@@ -351,10 +352,12 @@ class RelayUnderTest:
     @staticmethod
     def declined(error: BaseException) -> UnexpectedReply | None:
         """The refusal, where all that failed is that the relay refused with NOT_SUPPORTED."""
-        refusals = [leaf for leaf in leaves(error) if isinstance(leaf, UnexpectedReply)]
-        if any(leaf.code != RequestErrorCode.NOT_SUPPORTED for leaf in refusals):
-            return None
-        return refusals[0] if refusals else None
+        refusal: UnexpectedReply | None = None
+        for leaf in leaves(error):
+            if not isinstance(leaf, UnexpectedReply) or leaf.code != RequestErrorCode.NOT_SUPPORTED:
+                return None
+            refusal = refusal or leaf
+        return refusal
 
     def half_said(self) -> list[str]:
         """What came and is no whole message, a phrase for each stream of each session."""
@@ -397,7 +400,7 @@ class RelayUnderTest:
         # The last: a case that has many connections has its trouble with one of those.
         last = [*self._connections.items()][-MAX_CONNECTIONS:]
         return {
-            "skip": self._skipped,
+            "skip": self.skipped,
             "warnings": list(self.observed.warnings),
             "observed": list(self.observed.choices),
             "quic": {role: connection.facts.report() for role, connection in last},

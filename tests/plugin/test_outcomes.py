@@ -124,13 +124,14 @@ def test_harm_is_a_failure_where_only_a_should_was_looked_at(project: Project, c
 
 
 REFUSED = """
-from pytest_moqt import PublishNamespace, RequestErrorCode
+from pytest_moqt import CaseFailure, PublishNamespace, RequestErrorCode
 from pytest_moqt.client.failures import UnexpectedReply
 
 @pytest.mark.interop("toy", profile="data", optional={optional})
 async def test_toy(relay):
     failure = UnexpectedReply("refused", cause="rejected", expected="OK", received="an error")
     failure.code = RequestErrorCode.{code}
+    other = CaseFailure("wrong object", cause="data", expected="a", received="b")
     raise {raised}
 """
 
@@ -140,6 +141,8 @@ async def test_toy(relay):
     [
         (True, "NOT_SUPPORTED", "failure", "SKIP"),
         (True, "NOT_SUPPORTED", "ExceptionGroup('', [failure])", "SKIP"),
+        (True, "NOT_SUPPORTED", "ExceptionGroup('', [failure, other])", "not ok"),
+        (True, "NOT_SUPPORTED", "ExceptionGroup('', [failure, KeyError('ours')])", "not ok"),
         (True, "INTERNAL_ERROR", "failure", "not ok"),
         (False, "NOT_SUPPORTED", "failure", "not ok"),
     ],
@@ -156,6 +159,7 @@ def test_what_is_optional_need_not_be_supported(
     if verdict == "SKIP":
         assert document["toy"].reason == "not-supported: refused"
         assert document["toy"].values["outcome"] == "skip"
+        assert document["toy"].values["skip"] == "not-supported"
 
 
 def test_what_is_required_may_not_be_declined(project: Project) -> None:

@@ -10,6 +10,7 @@ import pytest
 from toys import CHECKOUT, Project, environment
 
 from pytest_moqt import catalog
+from pytest_moqt.plugin import asserted
 
 QUIC = [case.identifier for case in catalog.QUIC]
 
@@ -67,6 +68,29 @@ def test_a_profile_is_chosen(arguments: list[str]) -> None:
     names, _ = collected(*arguments)
 
     assert names == QUIC
+
+
+@pytest.mark.parametrize("arguments", [["-k", "not fetch"], ["-m", "not must"]], ids=["keyword", "mark"])
+def test_what_is_not_to_run_chooses_nothing(arguments: list[str]) -> None:
+    """A profile or level behind `not` is none that was asked for."""
+    names, _ = collected("interop_tests", *arguments)
+
+    assert names == list(catalog.IDENTIFIERS)
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("quic or fetch and data", {"quic", "fetch", "data"}),
+        ("not fetch and data", {"data"}),
+        ("not (fetch or not data) or not not quic", {"data", "quic"}),
+        ("(not fetch) and not (data)", set()),
+        ("interop and not (must", {"interop"}),
+    ],
+)
+def test_words_that_are_to_hold(expression: str, words: set[str]) -> None:
+    """Each `not` turns what stands behind it around, a word or a group."""
+    assert asserted(expression) == words
 
 
 def test_a_case_of_a_profile_is_chosen_by_its_node_id() -> None:
