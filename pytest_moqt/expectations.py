@@ -11,11 +11,15 @@ A known failure is reported as one that is expected (TODO), a pass in its place 
 
 from __future__ import annotations
 
+import os
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_moqt import catalog
 from pytest_moqt.options import OptionError
+
+if TYPE_CHECKING:
+    import yaml
 
 KEYS = ("case", "draft", "reason")
 MAX_SIZE = 1024 * 1024
@@ -42,6 +46,9 @@ def load(path: str) -> tuple[Expectation, ...]:
     """
     import yaml
 
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        # Each process of a run reads it, and a pipe has it only for the first.
+        raise OptionError(f"--expect is {path!r}, which is no regular file: it is read more than once")
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_SIZE + 1)
@@ -52,7 +59,6 @@ def load(path: str) -> tuple[Expectation, ...]:
         raise OptionError(f"--expect is {path!r}, which is longer than {MAX_SIZE} characters")
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        entries = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark is not None else ""
@@ -60,30 +66,65 @@ def load(path: str) -> tuple[Expectation, ...]:
         raise OptionError(f"{path}{line}: {problem}") from None
     except RecursionError:
         raise OptionError(f"{path}: it is nested too deeply") from None
-    if entries is None:
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"):
         return ()
-    if not isinstance(entries, list) or node is None:
+    if not isinstance(node, yaml.SequenceNode):
         raise OptionError(f"{path} line 1: it is no list of entries `- case: NAME`, with draft and reason")
-    return tuple(
-        _entry(entry, f"{path} line {child.start_mark.line + 1}")
-        for entry, child in zip(entries, node.value, strict=True)
-    )
+    return tuple(_entry(child, path) for child in node.value)
 
 
-def _entry(entry: Any, where: str) -> Expectation:
-    if not isinstance(entry, dict):
-        raise OptionError(f"{where}: an entry is a mapping with the keys {', '.join(KEYS)}")
-    for key in entry:
-        if key not in KEYS:
-            raise OptionError(f"{where}: there is no key {key!r}; use {', '.join(KEYS)}")
-    pattern, reason = entry.get("case"), entry.get("reason")
+def _entry(node: yaml.Node, path: str) -> Expectation:
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        raise OptionError(f"{_at(node, path)}: an entry is a mapping with the keys {', '.join(KEYS)}")
+    values: dict[str, Any] = {}
+    where = dict.fromkeys(KEYS, _at(node, path))
+    for key_node, value_node in node.value:
+        line = _at(key_node, path)
+        key = key_node.value
+        if not isinstance(key_node, yaml.ScalarNode) or key not in KEYS:
+            shown = repr(key) if isinstance(key_node, yaml.ScalarNode) else "that is a list or a mapping"
+            raise OptionError(f"{line}: there is no key {shown}; use {', '.join(KEYS)}")
+        if key in values:
+            raise OptionError(f"{line}: the key {key} is there twice; each entry begins with `- `")
+        where[key] = line
+        values[key] = _value(value_node, key, line)
+    pattern, reason = values.get("case"), values.get("reason")
     if not isinstance(pattern, str) or not pattern:
-        raise OptionError(f"{where}: the key case has {pattern!r}; use the name of a case, or a pattern")
+        raise OptionError(
+            f"{where['case']}: the key case has {pattern!r}; use the name of a case, or a pattern"
+        )
     if not catalog.matching(pattern):
-        raise OptionError(f"{where}: the key case has {pattern!r}, which no case is called")
+        raise OptionError(f"{where['case']}: the key case has {pattern!r}, which no case is called")
     if not isinstance(reason, str) or not reason.strip():
-        raise OptionError(f"{where}: the key reason has {reason!r}; say why the failure is known")
-    return Expectation(pattern, _drafts(entry.get("draft"), where), " ".join(reason.split()))
+        raise OptionError(f"{where['reason']}: the key reason has {reason!r}; say why the failure is known")
+    return Expectation(pattern, _drafts(values.get("draft"), where["draft"]), " ".join(reason.split()))
+
+
+def _at(node: yaml.Node, path: str) -> str:
+    return f"{path} line {node.start_mark.line + 1}"
+
+
+def _value(node: yaml.Node, key: str, where: str) -> Any:
+    """What stands behind a key: a text, a number, nothing, or a list of those."""
+    import yaml
+
+    listed = key == "draft" and isinstance(node, yaml.SequenceNode)
+    parts = node.value if listed else [node]
+    for part in parts:
+        if not isinstance(part, yaml.ScalarNode):
+            kind = "a list" if isinstance(part, yaml.SequenceNode) else "a mapping"
+            raise OptionError(f"{where}: the key {key} has {kind}, where none can be")
+    try:
+        values = [yaml.constructor.SafeConstructor().construct_document(part) for part in parts]
+    except yaml.constructor.ConstructorError as error:
+        raise OptionError(f"{where}: {error.problem}") from None
+    except (ValueError, LookupError, AttributeError, OverflowError):
+        # Such as 2024-13-45, which looks like a date, or a tag that its text does not fit.
+        shown = ", ".join(repr(part.value) for part in parts)
+        raise OptionError(f"{where}: the key {key} has {shown}, which YAML cannot read; quote it") from None
+    return values if listed else values[0]
 
 
 def _drafts(value: Any, where: str) -> tuple[int, ...]:
@@ -92,8 +133,9 @@ def _drafts(value: Any, where: str) -> tuple[int, ...]:
     if value is None:
         return ()
     numbers = value if isinstance(value, list) else [value]
-    for number in numbers:
-        if type(number) is not int or number not in SUPPORTED:
-            known = ", ".join(map(str, SUPPORTED))
-            raise OptionError(f"{where}: the key draft has {number!r}; use {known}, or a list of them")
+    wrong = [number for number in numbers if type(number) is not int or number not in SUPPORTED]
+    if wrong or not numbers:
+        known = ", ".join(map(str, SUPPORTED))
+        shown = repr(wrong[0]) if wrong else "an empty list"
+        raise OptionError(f"{where}: the key draft has {shown}; use {known}, or a list of them")
     return tuple(numbers)

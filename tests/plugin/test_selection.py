@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -173,11 +174,34 @@ def test_known_failures_are_read(tmp_path: Path) -> None:
         ("- case: setup-only", "line 1: the key reason has None; say why the failure is known"),
         (
             "- case: setup-only\n  reason: x\n  drafts: 16",
-            "line 1: there is no key 'drafts'; use case, draft, reason",
+            "line 3: there is no key 'drafts'; use case, draft, reason",
         ),
-        ("- case: setup-only\n  reason: x\n  draft: 13", "line 1: the key draft has 13; use 22, 21, 20"),
-        ("- case: setup-only\n  reason: x\n  draft: ['16']", "line 1: the key draft has '16'; use 22"),
+        ("- case: setup-only\n  reason: x\n  draft: 13", "line 3: the key draft has 13; use 22, 21, 20"),
+        ("- case: setup-only\n  reason: x\n  draft: ['16']", "line 3: the key draft has '16'; use 22"),
         ("- case: [", "line 1: "),
+        (
+            "- case: setup-only\n  reason: 2024-13-45",
+            "line 2: the key reason has '2024-13-45', which YAML cannot read; quote it",
+        ),
+        (
+            "- case: setup-only\n  reason: x\n  draft: 0b_",
+            "line 3: the key draft has '0b_', which YAML cannot read; quote it",
+        ),
+        *(
+            (f"- case: setup-only\n  reason: x\n  draft: !!{tag} ''", "line 3: the key draft has '', which")
+            for tag in ("int", "float", "bool", "timestamp")
+        ),
+        (
+            "- case: setup-only\n  reason: x\n  case: announce-only\n  reason: y",
+            "line 3: the key case is there twice; each entry begins with `- `",
+        ),
+        (
+            "- case: setup-only\n  reason: x\n  draft: []",
+            "line 3: the key draft has an empty list; use 22, 21, 20",
+        ),
+        ("- case: setup-only\n  reason: [x]", "line 2: the key reason has a list, where none can be"),
+        ("- &a\n  case: setup-only\n  reason: *a", "line 3: the key reason has a mapping, where none can"),
+        ("- [case]: setup-only", "line 1: there is no key that is a list or a mapping; use case, draft"),
         ("- case: !!python/object:os.system x", "line 1: could not determine a constructor"),
     ],
 )
@@ -206,6 +230,15 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(OptionError, match=rf"^--expect is .*, which cannot be read: {why}"):
             expectations.load(str(path))
+
+
+def test_a_file_that_can_be_read_only_once_is_refused(tmp_path: Path) -> None:
+    """Every process of a run reads it; whoever came second would expect nothing."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with pytest.raises(OptionError, match=r"^--expect is .*, which is no regular file: it is read more th"):
+        expectations.load(str(pipe))
 
 
 def test_an_empty_file_expects_nothing(tmp_path: Path) -> None:
