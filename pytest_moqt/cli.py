@@ -275,8 +275,10 @@ def command() -> NoReturn:
 
 
 def _print(text: str) -> int:
+    data = memoryview(text.encode())
     try:
-        os.write(1, text.encode())
+        while data:
+            data = data[os.write(1, data) :]
     except OSError:
         return EXIT_FAILED
     return EXIT_OK
@@ -290,6 +292,18 @@ def _say(sentence: str, fd: int = 2) -> None:
         os.write(fd, f"{NAME}: {printable(sentence, 1000)}\n".encode("utf-8", "backslashreplace"))
 
 
+def _profiles(arguments: argparse.Namespace) -> list[str]:
+    return options.profiles([*arguments.profile, *([catalog.ALL] if arguments.all else [])])
+
+
+def _wanted(arguments: argparse.Namespace, environ: Mapping[str, str]) -> list[str]:
+    """Names, patterns and sections, of the arguments or the environment."""
+    found = options.variable(environ, "TESTCASE")
+    if arguments.test or _profiles(arguments) or found is None:
+        return list(arguments.test)
+    return options.words([found[1]])
+
+
 def _selected(arguments: argparse.Namespace, environ: Mapping[str, str], drafts: Sequence[int]) -> Selection:
     """The cases that the arguments and the environment ask for.
 
@@ -299,10 +313,8 @@ def _selected(arguments: argparse.Namespace, environ: Mapping[str, str], drafts:
     """
     from pytest_moqt.selection import is_section, select
 
-    profiles = options.profiles([*arguments.profile, *([catalog.ALL] if arguments.all else [])])
-    wanted = list(arguments.test)
-    if not (wanted or profiles) and (found := options.variable(environ, "TESTCASE")):
-        wanted = found[1].replace(",", " ").split()
+    profiles = _profiles(arguments)
+    wanted = _wanted(arguments, environ)
     exclude = options.words(arguments.exclude)
     selection = select(
         wanted, profiles, levels=options.levels(arguments.level), exclude=exclude, draft=drafts[0]
@@ -318,9 +330,9 @@ def _list(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from pytest_moqt import listing
     from pytest_moqt.selection import did_you_mean, is_section
 
-    given = options.drafts(arguments.draft, "--draft") if arguments.draft else ()
+    given = options.drafts_given(arguments.draft, environ) or ()
     numbers = given or (0,)
-    named = [*arguments.test, *options.words(arguments.exclude)]
+    named = [*_wanted(arguments, environ), *options.words(arguments.exclude)]
     if not given and (arguments.long or arguments.json or any(map(is_section, named))):
         # Without a say in it, the newest: its sections are the ones that people look up.
         from pytest_moqt.protocol.drafts import SUPPORTED
@@ -334,13 +346,16 @@ def _list(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         for case in selection.cases
         if not given or any(listing.exists_in(case, number) for number in given)
     ]
+    if selection.cases and not cases:
+        asked_for = ", ".join(f"draft-{number}" for number in given)
+        raise UsageProblem(f"no case is left: none of the {len(selection.cases)} selected is in {asked_for}")
     if arguments.json:
         return _print(listing.as_json(cases, numbers))
     return _print(listing.long(cases, numbers) if arguments.long else listing.plain(cases))
 
 
 def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    from pytest_moqt.selection import did_you_mean
+    from pytest_moqt.selection import did_you_mean, is_section
 
     verbose = arguments.verbose
     if not verbose and (found := options.variable(environ, "VERBOSE")):
@@ -366,12 +381,17 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         budget = "0"
     required = options.words(arguments.require)
     for pattern in required:
+        if is_section(pattern):
+            raise UsageProblem(f"--require is {pattern!r}, a section: use the name of a case, or a pattern")
         if not catalog.matching(pattern):
             raise UsageProblem(f"--require: {did_you_mean(pattern, run.drafts[0])}")
     if arguments.dry_run:
         from pytest_moqt.rehearsal import rehearse
 
-        return rehearse(run, selection, _print, _say)
+        for name in unknown:
+            _say(did_you_mean(name, run.drafts[0]))
+        code = rehearse(run, selection, _print, _say)
+        return EXIT_UNSUPPORTED if unknown and code == EXIT_OK else code
     jobs = _jobs(arguments.jobs)
     report = _writable("--junit-xml", arguments.junit_xml)
     _writable("--results", arguments.results)
@@ -463,15 +483,19 @@ def _version() -> str:
 def _jobs(text: str | None) -> list[str]:
     if text is None:
         return []
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 64):
-        raise UsageProblem(f"--jobs is {text!r}: use a number from 1 to 64")
-    if int(text) == 1:
+    # Of a text of thousands of digits Python makes no number.
+    digits = text.lstrip("0") if text.isascii() and text.isdigit() else ""
+    if not (0 < len(digits) <= 2 and int(digits) <= 64):
+        from pytest_moqt.tap import printable
+
+        raise UsageProblem(f"--jobs is {printable(text, 40)!r}: use a number from 1 to 64")
+    if int(digits) == 1:
         return []
     from importlib.util import find_spec
 
     if find_spec("xdist") is None:
         raise UsageProblem("--jobs needs pytest-xdist: pip install 'pytest-moqt[xdist]'")
-    return ["-p", "xdist.plugin", "-p", "xdist.looponfail", "-n", text]
+    return ["-p", "xdist.plugin", "-p", "xdist.looponfail", "-n", digits]
 
 
 def _writable(name: str, text: str | None) -> str:

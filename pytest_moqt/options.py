@@ -119,6 +119,16 @@ def drafts(text: str, name: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def drafts_given(argument: str | None, environ: Mapping[str, str]) -> tuple[int, ...] | None:
+    """The drafts that were asked for, by argument or variable; None: none were.
+
+    Raises:
+        OptionError: See `drafts`.
+    """
+    named = ("--draft", argument) if argument else variable(environ, *DRAFT_VARIABLES)
+    return None if named is None else drafts(named[1], named[0])
+
+
 def words(given: Iterable[str]) -> list[str]:
     """Names given in several arguments, with commas or spaces between, each once."""
     return list(dict.fromkeys(word for text in given for word in text.replace(",", " ").split()))
@@ -188,9 +198,9 @@ def resolve(
     transport = transport or "auto"
     if transport not in TRANSPORTS:
         raise OptionError(f"--transport is {transport!r}: use {', '.join(TRANSPORTS)}")
-    named = ("--draft", draft) if draft else variable(environ, *DRAFT_VARIABLES)
+    named = drafts_given(draft, environ)
     if named is not None:
-        offered = drafts(named[1], named[0])
+        offered = named
     else:
         from pytest_moqt.protocol.drafts import SUPPORTED
 

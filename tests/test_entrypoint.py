@@ -81,6 +81,40 @@ def test_what_would_run_is_listed(arguments: list[str], listed: list[str]) -> No
     assert (result.code, result.stdout.splitlines(), result.stderr) == (0, listed, "")
 
 
+@pytest.mark.parametrize("variable", ["MOQT_DRAFT", "DRAFT", "MOQT_VERSIONS"])
+def test_the_list_is_of_the_draft_that_a_variable_names(variable: str) -> None:
+    """As a run would be; an argument comes before it."""
+    named = client("--list", env={variable: "16"})
+    given = client("--list", "--draft", "18", env={variable: "16"})
+
+    assert named.stdout.splitlines() == [name for name in NAMES if name != "rendezvous-timeout"]
+    assert given.stdout.splitlines() == NAMES
+
+
+def test_a_section_that_a_variable_names_is_that_of_a_draft() -> None:
+    """The newest where none is asked for, like one that an argument names."""
+    by_variable = client("--list", env={"TESTCASE": "10.7"})
+    by_argument = client("--list", "-t", "10.7")
+
+    assert by_variable == by_argument
+    assert by_variable.stdout
+    assert f"sections are those of draft-{NEWEST}" in by_variable.stderr
+
+
+def test_a_list_is_whole_where_a_write_is_short() -> None:
+    """What a pipe does not take at once follows."""
+    script = """
+import os, sys
+write = os.write
+os.write = lambda fd, data: write(fd, bytes(data[:100]))
+from pytest_moqt.cli import main
+sys.exit(main(["--list", "--all"]))
+"""
+    short = run([sys.executable, "-c", script], CHECKOUT)
+
+    assert short.stdout == client("--list", "--all").stdout
+
+
 def test_the_help() -> None:
     """Every flag, its variable, the cases, the exit codes and an example."""
     result = client("--help")
@@ -135,6 +169,14 @@ sys.exit(f"loaded: {heavy}" if heavy else 0)
         ([], {"VERBOSE": "2"}, "1, true, yes"),
         (["--budget", "soon"], {}, "number of seconds"),
         (["--jobs", "many"], {}, "number from 1 to 64"),
+        (["--jobs", "9" * 5000], {}, "number from 1 to 64"),
+        (["--list"], {"MOQT_DRAFT": "latest"}, "MOQT_DRAFT is 'latest'"),
+        (
+            ["--list", "-t", "rendezvous-timeout", "--draft", "14"],
+            {},
+            "no case is left: none of the 1 selected is in draft-14",
+        ),
+        (["--require", "10.7"], {}, "--require is '10.7', a section: use the name of a case, or a pattern"),
         (["--junit-xml", "/no/such/directory/x.xml"], {}, "/no/such/directory"),
         (["--profile", "quick"], {}, "use catalogue, all, core, session"),
         (["--require", "quic-chacha"], {}, "did you mean 'quic-chacha20'?"),

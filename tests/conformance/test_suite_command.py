@@ -63,6 +63,15 @@ def test_a_rehearsal_says_what_would_be_run(tmp_path: Path) -> None:
     assert run.code == 0
 
 
+def test_a_rehearsal_knows_no_more_names_than_a_run(tmp_path: Path) -> None:
+    """The same sentence, the same exit code."""
+    run = fork_command(tmp_path, "--relay", "embedded", "-t", "setup-onyl", "-t", "setup-only", "--dry-run")
+
+    assert names(run)[3:] == ["run setup-only", "skip setup-onyl: not supported by this client"]
+    assert "did you mean 'setup-only'?" in run.stderr
+    assert run.code == 127
+
+
 def test_a_rehearsal_without_a_relay_fails(tmp_path: Path) -> None:
     """With the sentence that a run would have."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
