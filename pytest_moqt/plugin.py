@@ -832,8 +832,8 @@ def pytest_runtest_makereport(
         facts = vars(report)["moqt_case"] = _facts(item, case)
         if report.when == "call" and report.passed and "journal" in facts:
             report.sections.append((JOURNAL, _of_journals(facts["journal"])))
-        if report.when == "call" or (report.when == "setup" and not report.passed):
-            properties = _properties(facts)
+        if report.when == "call" or not report.passed:
+            properties = _properties(facts, report)
             known = {name for name, _ in properties}
             item.user_properties[:] = [entry for entry in item.user_properties if entry[0] not in known]
             item.user_properties.extend(properties)
@@ -1028,11 +1028,16 @@ def _facts(item: pytest.Item, case: RunningCase) -> dict[str, Any]:
     return facts
 
 
-def _properties(facts: dict[str, Any]) -> list[tuple[str, object]]:
+def _properties(facts: dict[str, Any], report: pytest.TestReport) -> list[tuple[str, object]]:
     """The facts as flat properties, for JUnit XML."""
     properties: list[tuple[str, object]] = [
-        (name, facts[name]) for name in ("draft", "transport") if name in facts
+        (name, facts[name]) for name in ("draft", "transport", "level", "profile") if name in facts
     ]
+    if report.failed or (report.skipped and hasattr(report, "wasxfail")):
+        properties.append(("outcome", "fail"))
+    else:
+        properties.append(("outcome", "skip" if report.skipped else facts.get("outcome", "pass")))
+    properties += [(name, said) for name in ("warnings", "observed") for said in facts.get(name, ())]
     properties += connection_ids(facts.get("sessions", {})).items()
     return properties
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
@@ -28,6 +29,24 @@ async def test_failed(relay):
     '''It does what it must.'''
     relay.warn("late", "it took its time")
     assert False, "it did not"
+"""
+
+
+BEYOND = """
+@pytest.mark.interop("skipped", profile="data")
+async def test_skipped(relay):
+    pytest.skip("not today")
+
+@pytest.fixture
+def breaks_later():
+    yield
+    assert False
+
+@pytest.mark.interop("late", profile="data")
+async def test_late(relay, breaks_later): pass
+
+@pytest.mark.interop("setup-only")
+async def test_setup_only(relay): assert False
 """
 
 
@@ -302,6 +321,34 @@ def test_results_that_cannot_be_written_cost_no_verdict(project: Project) -> Non
         "a report cannot be written to nowhere/results.json" in line for line in result.document.comments
     )
     assert result.code == 1
+
+
+def test_outcomes_are_properties_in_junit(project: Project) -> None:
+    """With what was found, beside the draft and the connection ids."""
+    project.write("test_toy.py", CASES + BEYOND)
+    project.write("known.yaml", "- {case: setup-only, reason: known}\n")
+
+    project.tap("--junit-xml", "report.xml", "--expect", "known.yaml")
+
+    properties = {
+        case.get("name"): [(entry.get("name"), entry.get("value")) for entry in case.iter("property")]
+        for case in ET.parse(project.path / "report.xml").iter("testcase")
+    }
+    outcomes = {
+        name: [value for key, value in found if key == "outcome"] for name, found in properties.items()
+    }
+    assert outcomes == {
+        "plain": ["pass"],
+        "warned": ["warn"],
+        "chosen": ["info"],
+        "failed": ["fail"],
+        "skipped": ["skip"],
+        "late": ["fail"],
+        "setup-only": ["fail"],
+    }
+    assert ("warnings", "wrong-code: closed with 0x1, where 0x3 is asked for") in properties["warned"]
+    assert ("observed", "the relay took the first way") in properties["chosen"]
+    assert {("level", "SHOULD"), ("profile", "data")} <= set(properties["warned"])
 
 
 def test_cases_are_chosen_by_profile_level_mark_and_exclusion(project: Project) -> None:
