@@ -169,7 +169,7 @@ async def test_many_small_objects(relay: RelayUnderTest) -> None:
 @pytest.mark.spec("model-group", "resource-exhaustion")
 async def test_many_groups(relay: RelayUnderTest) -> None:
     """Of a burst of groups each comes whole or not at all, and never on more streams than are allowed."""
-    few = QuicOptions(max_streams=MANY_GROUPS // 2)
+    few = QuicOptions(peer_streams=MANY_GROUPS // 2)
     namespace = relay.namespace(NAMESPACE)
     async with (
         relay.connect("publisher") as publisher,

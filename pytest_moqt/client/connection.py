@@ -79,8 +79,6 @@ class QuicOptions:
     "Bytes that the relay may have sent at first, on all streams together."
     max_stream_data: int | None = None
     "The same for each stream."
-    max_streams: int | None = None
-    "Streams of each kind that the relay may have open at a time."
     peer_streams: int | None = None
     "Streams of each kind that the relay may have open at a time."
     keep_tickets: bool = False
@@ -216,8 +214,6 @@ class Connection:
             configuration=configuration,
             session_ticket_handler=self._keep if options.keep_tickets else None,
         )
-        if options.max_streams is not None:
-            internals.allow_peer_streams(self.quic, options.max_streams)
         if options.peer_streams is not None:
             internals.allow_peer_streams(self.quic, options.peer_streams)
 

@@ -297,12 +297,13 @@ class ClientSession:
         replies = reply_names(self.draft, m.RequestUpdate)
         if not replies:
             return None
-        had = len(pending.replies)
+        # What was asked before is answered before.
+        place = len(pending.replies) + len(pending.awaiting) - 1
         expected = f"{' or '.join(replies)} for the update of request {request.id}"
 
         def answered() -> m.Message | None:
-            if len(pending.replies) > had:
-                return pending.replies[had]
+            if len(pending.replies) > place:
+                return pending.replies[place]
             if request.cancelled or request.ended:
                 raise self._given_up(request, expected)
             return None
@@ -495,8 +496,9 @@ class ClientSession:
         finally:
             self._watched.held = None
         for stream_id, data, fin in held:
-            for place in range(len(data)):
-                last = place + 1 == len(data)
+            # The end of a stream may come alone.
+            for place in range(len(data) or fin):
+                last = place + 1 >= len(data)
                 self._transport.send(stream_id, data[place : place + 1], fin=fin and last)
                 self._transport.driver.flush()
                 await asyncio.sleep(pause)

@@ -25,6 +25,7 @@ from pytest_moqt.protocol.objects import (
     encode_datagram,
 )
 from pytest_moqt.protocol.parameters import SetupOption
+from pytest_moqt.protocol.registries import RequestErrorCode
 from pytest_moqt.protocol.transport import DatagramData, StopSending, StreamData
 from pytest_moqt.protocol.values import KeyValues
 
@@ -86,10 +87,13 @@ class Packets(Silence):
         super().__init__()
         self.driver = self
         self.packets: list[tuple[int, bytes]] = []
+        self.ended: list[int] = []
         self._queued: list[tuple[int, bytes]] = []
 
     def send(self, stream_id: int, data: bytes, *, fin: bool = False) -> None:
         self._queued.append((stream_id, data))
+        if fin:
+            self.ended.append(stream_id)
 
     def flush(self) -> None:
         self.packets += [(self._queued[0][0], b"".join(data for _, data in self._queued))]
@@ -115,6 +119,51 @@ async def test_setup_goes_out_byte_by_byte(draft: Draft) -> None:
         KeyValues({SetupOption.MAX_REQUEST_ID: 100} if draft.request_id_credit else {}),
         () if draft.version_code is None else (draft.version_code,),
     )
+
+
+async def test_the_end_of_a_stream_goes_out_alone_too() -> None:
+    """Where no byte is left to send it with."""
+    transport = Packets()
+    session = ClientSession(
+        cast("ClientTransport", transport), DRAFTS[18], "client", KeyValues(), time.monotonic()
+    )
+    session.begin()
+    transport.flush()
+
+    async with session.byte_by_byte(0):
+        stream = session.open_stream()
+        stream.send(b"ab")
+        stream.send(b"", fin=True)
+        assert transport.ended == []
+
+    assert transport.packets[-3:] == [(stream.stream_id, octets) for octets in (b"a", b"b", b"")]
+    assert transport.ended == [stream.stream_id]
+
+
+@pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
+async def test_an_update_awaits_its_own_answer(draft: Draft) -> None:
+    """Not the one that the request, or an update before it, still waits for."""
+    session, _ = opened(draft)
+    request = await session.open(m.Subscribe(NAMESPACE, b"track"))
+    first = asyncio.ensure_future(session.update(request, KeyValues()))
+    second = asyncio.ensure_future(session.update(request, KeyValues()))
+    await asyncio.sleep(0)  # until both wait
+
+    ok = m.SubscribeOk(track_alias=1)
+    session.handle(
+        StreamData(0, encode(ok, draft, sender=Sender.SERVER, answering=m.Subscribe).encode(draft))
+    )
+    refusals = [
+        m.RequestError(code, reason="no")
+        for code in (RequestErrorCode.INTERNAL_ERROR, RequestErrorCode.UNAUTHORIZED)
+    ]
+    for refusal in refusals:
+        assert not second.done()
+        frame = encode(refusal, draft, sender=Sender.SERVER, answering=m.RequestUpdate)
+        session.handle(StreamData(0, frame.encode(draft)))
+        await asyncio.sleep(0)
+
+    assert [await first, await second] == refusals
 
 
 @pytest.mark.parametrize("draft", STREAM_PER_REQUEST)
