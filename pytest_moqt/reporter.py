@@ -10,8 +10,10 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Sequence
 from types import FrameType
 from typing import Any
@@ -31,6 +33,8 @@ RESERVE = 1024
 "Characters of a block that are left for its own lines when journals fill it."
 EXIT_SECONDS = 3.0
 "What pytest may take to end after a signal; the document is complete by then."
+LAST_SECONDS = 10.0
+"What may be taken to write the document's end and the reports when the run is cut off."
 
 FINDINGS = ("skip", "warnings", "observed", "quic", "measured", "notes")
 "What the report says of a case beside its verdict, where there is any of it (see `RelayUnderTest.findings`)."
@@ -534,21 +538,39 @@ class Reporter:
 
     def _cut_off(self) -> None:
         """In the watchdog's thread: nothing else can end this run any more."""
-        if self._interrupted:
-            self._break_off(self._interrupted)
+        # Not even a disk that does not answer.
+        last = threading.Timer(LAST_SECONDS, os._exit, (1,))
+        last.daemon = True
+        last.start()
+        missing = self.stream.unfinished
+        why = self._interrupted
+        if why:
+            self._break_off(why)
         else:
-            budget = f"run budget of {self.budget:g} s used up"
+            why = f"run budget of {self.budget:g} s used up"
             values = {
                 "expected": "the case to end",
                 "received": "run budget used up",
-                "message": budget,
+                "message": why,
                 "cause": "timeout",
             }
             self.stream.give_up(values)
-            self._say(budget)
+            self._say(why)
+        self._write_junit([point.key for point in missing], why)
         if self.command is not None:
             self.command.say(self.command.problem)
         os._exit(1)
+
+    def _write_junit(self, missing: Sequence[str], why: str) -> None:
+        """The JUnit report, which pytest writes when a session ends; those that have not ended fail in it."""
+        logs = [log for log in self.config.pluginmanager.get_plugins() if type(log).__name__ == "LogXML"]
+        # Whatever the thread that is cut off was about to do with it.
+        with contextlib.suppress(Exception):
+            for log in logs:
+                for nodeid in filter(lambda key: "::" in key, missing):
+                    where = (nodeid.partition("::")[0], None, nodeid.rpartition("::")[2])
+                    log.pytest_runtest_logreport(pytest.TestReport(nodeid, where, {}, "failed", why, "call"))
+                log.pytest_sessionfinish()
 
 
 def _selection(names: Sequence[str]) -> str:

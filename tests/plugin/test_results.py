@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,13 @@ def test_a_run_that_is_cut_off_leaves_every_case(project: Project) -> None:
     path = project.path / "results.json"
     path.write_text(STALE)
 
-    result = project.tap("--budget", "2", "--results", "results.json")
+    result = project.tap("--budget", "2", "--results", "results.json", "--junitxml", "report.xml")
 
+    junit = ET.parse(project.path / "report.xml")
+    assert [case.get("name") for case in junit.iter("testcase")] == [
+        *("setup-only", "announce-only", "subscribe-error")
+    ]
+    assert [failure.get("message") for failure in junit.iter("failure")] == ["run budget of 2 s used up"] * 2
     file = written(path, result)
     assert [entry["outcome"] for entry in file["cases"]] == ["pass", "fail", "fail"]
     assert {(entry["level"], entry["profile"]) for entry in file["cases"]} == {("MUST", "catalogue")}
