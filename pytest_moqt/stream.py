@@ -250,21 +250,20 @@ class TapStream:
         self._closed = True
         if self._points is None:
             self.plan([], "nothing was run")
-        complete = not self.unfinished and (reason is None or self.all_ok)
+        whole = reason is None or (bool(self._points) and self.all_ok)
         if not self.ended:
             self._released = True
             self._flush()
             for point in self._points or ():
                 self._write_point(point)
             if reason is not None:
-                good = bool(self._points) and self.all_ok
-                self._write(tap.comment(f"Note: {reason}") if good else tap.bail_out(reason))
+                self._write(tap.comment(f"Note: {reason}") if whole else tap.bail_out(reason))
                 self.bailed = True
             self.ended = True
         if self.results is not None:
             # Behind the document, which comes first where the two cannot both be.
-            self.results.write(self.entries, complete=complete)
-            if self.results.problem is not None and (complete or reason is None):
+            self.results.write(self.entries, complete=whole and not self.unfinished)
+            if self.results.problem is not None and whole:
                 self._write(tap.comment(f"Note: {unwritten(self.results.problem)}"))
 
     def _flush(self) -> None:

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from toys import CHECKOUT, URL, Project, Result, run
 
+from pytest_moqt.results import ResultsFile
+from pytest_moqt.stream import TapStream
+
 CASES = """
 @pytest.mark.interop("setup-only")
 async def test_setup_only(relay):
@@ -126,6 +129,29 @@ def test_every_point_has_its_outcome(project: Project) -> None:
     outcomes = ["pass", "fail", "pass"]
     assert [point.values["outcome"] for point in result.document.points] == outcomes
     assert [entry["outcome"] for entry in written(project.path / "results.json", result)["cases"]] == outcomes
+
+
+@pytest.mark.parametrize(("verdicts", "complete"), [("ab", True), ("a", False)])
+def test_a_reader_that_goes_away_takes_no_outcome_along(
+    tmp_path: Path, verdicts: str, complete: bool
+) -> None:
+    """What had a verdict is in the file, though the document broke."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    path = tmp_path / "results.json"
+    stream = TapStream(writer, results=ResultsFile(str(path), {"client": "toy"}))
+    stream.plan([("a", "case-a"), ("b", "case-b")])
+    stream.release()
+
+    for key in verdicts:
+        stream.point(key, True)
+    stream.end()
+
+    os.close(writer)
+    file = json.loads(path.read_text())
+    assert stream.broken is not None
+    assert [entry["case"] for entry in file["cases"]] == [f"case-{key}" for key in verdicts]
+    assert (file["client"], file["complete"]) == ("toy", complete)
 
 
 def test_a_link_stays_one(project: Project) -> None:
