@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from pytest_moqt import (
@@ -11,6 +13,7 @@ from pytest_moqt import (
     RelayUnderTest,
     RequestErrorCode,
     RequestOk,
+    SessionEnded,
     SessionError,
     Subscribe,
     SubscribeNamespace,
@@ -121,8 +124,11 @@ async def test_session_namespace_not_forwarded(relay: RelayUnderTest) -> None:
         if publisher.closed is None:
             await never_came(publisher, Subscribe, why)
         if isinstance(answer, RequestOk):
-            await never_came(listener, Namespace, why, about=everything, where=_is_session_level)
-            await never_came(listener, PublishNamespace, why, where=_is_session_level)
+            # The namespaces of all clients come here: how the relay tells of those is other cases' business.
+            with contextlib.suppress(SessionEnded):
+                await never_came(listener, Namespace, why, about=everything, where=_is_session_level)
+                await never_came(listener, PublishNamespace, why, where=_is_session_level)
+        listener.close_awaited = True
 
 
 def _is_session_level(notice: Namespace | PublishNamespace) -> bool:
