@@ -54,10 +54,11 @@ def select(
     Raises:
         OptionError: Something is to be left out that stands for no case.
     """
-    if not (wanted or profiles or levels or exclude):
-        # The list of the other cases is not even read.
+    # For the catalogue's own names the list of the other cases is not even read.
+    at_hand = not (profiles or levels or exclude) and set(catalog.IDENTIFIERS).issuperset(wanted)
+    if at_hand and not wanted:
         return Selection(catalog.CATALOG)
-    everything = catalog.known()
+    everything = catalog.CATALOG if at_hand else catalog.known()
     unknown: list[str] = []
     if wanted or profiles:
         names = {case.identifier for case in everything if case.profiles.intersection(profiles)}
