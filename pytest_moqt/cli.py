@@ -36,6 +36,9 @@ EXIT_UNSUPPORTED = 127
 
 NOT_SUPPORTED = "not supported by this client"
 
+PLUGINS = ("pytest_asyncio.plugin", "pytest_moqt.plugin")
+"The plugins of a run."
+
 UNUSED_PLUGINS = (
     *("cacheprovider", "debugging", "doctest", "faulthandler", "junitxml", "legacypath", "pastebin"),
     *("setuponly", "setupplan", "stepwise", "terminalprogress", "threadexception", "unittest"),
@@ -551,8 +554,9 @@ def _call_pytest(
 ) -> tuple[str, int]:
     """Run pytest; returns what to say on stderr, and the exit code."""
     import gc
+    from importlib import import_module
 
-    from pytest_moqt.deferred import defer
+    from pytest_moqt import deferred
 
     restore = _interruptible(stream, stderr)
     try:
@@ -560,8 +564,8 @@ def _call_pytest(
             del os.environ[name]
         # Inherited by the worker processes of pytest-xdist.
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        # By name of the module: `-p` would first look through the metadata of all that is installed.
-        os.environ["PYTEST_PLUGINS"] = "pytest_asyncio.plugin,pytest_moqt.plugin"
+        if "-n" in given:
+            os.environ["PYTEST_PLUGINS"] = ",".join(PLUGINS)
         tests = catalog.FOLDER
         if not os.path.isdir(tests):
             reason = f"the interop_tests package is missing beside {os.path.dirname(__file__)}"
@@ -574,15 +578,21 @@ def _call_pytest(
             os.chdir(tests)
 
         if "--tls-disable-verify" in given:
-            # aioquic's certificate check and half of its import; here nobody checks.
-            defer("service_identity")
+            deferred.defer(deferred.CERTIFICATE_CHECK)
+        for group in (deferred.COLOURS, deferred.METADATA, deferred.IDENTIFIERS):
+            deferred.defer(group)
+        deferred.defer_package("pytest_asyncio")
         # Before pytest begins, which would look at each of these imports for assertions to rewrite.
         import pytest
 
         import pytest_moqt.client.session  # noqa: F401 - for the effect
         from pytest_moqt.reporter import Command
 
+        # As modules where it can be: for a name pytest looks through the metadata of all that is installed.
+        plugins = [import_module(name) for name in PLUGINS if "-n" not in given]
         gc.freeze()
+        # Most of what a run makes stays; to look for garbage at every 700 objects takes a twentieth of it.
+        gc.set_threshold(10_000, 20, 20)
         gc.enable()
         command = Command(stream, unknown, lambda sentence: _say(sentence, stderr))
         junit = any(entry.startswith("--junit-xml") for entry in given)
@@ -598,7 +608,7 @@ def _call_pytest(
             *given,
             *(f"{os.path.join(tests, case.module)}.py::{case.function}" for case in cases),
         ]
-        code = int(pytest.main(arguments, plugins=[command]))
+        code = int(pytest.main(arguments, plugins=[*plugins, command]))
     except KeyboardInterrupt:
         reason = "interrupted by SIGINT"
         stream.break_off(reason, _broken_off(reason))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
+from pytest_asyncio.plugin import fixture as async_fixture
 
 from pytest_moqt.client.session import ClientSession
 from pytest_moqt.limits import Limit
@@ -28,7 +28,7 @@ def relay(request: pytest.FixtureRequest) -> RelayUnderTest:
     return relay
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@async_fixture(loop_scope="session")
 async def session(request: pytest.FixtureRequest, relay: RelayUnderTest) -> AsyncIterator[ClientSession]:
     """A session with the relay, in the role `client`; closed after the test."""
     case = request.node.stash.get(CASE, None)
@@ -45,7 +45,7 @@ async def session(request: pytest.FixtureRequest, relay: RelayUnderTest) -> Asyn
             session.close_awaited = True
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@async_fixture(loop_scope="session")
 async def draft(relay: RelayUnderTest) -> Draft:
     """The draft of this run; negotiated with a session of its own when no test has had one yet."""
     try:
