@@ -579,7 +579,7 @@ def _call_pytest(
 
         if "--tls-disable-verify" in given:
             deferred.defer(deferred.CERTIFICATE_CHECK)
-        for group in (deferred.COLOURS, deferred.METADATA, deferred.IDENTIFIERS):
+        for group in deferred.UNUSED:
             deferred.defer(group)
         deferred.defer_package("pytest_asyncio")
         # Before pytest begins, which would look at each of these imports for assertions to rewrite.

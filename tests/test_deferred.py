@@ -57,7 +57,8 @@ def test_a_module_that_is_missing_shows_at_its_first_use() -> None:
     [
         "from colorsys import hls_to_rgb; assert not real('colorsys')",
         "from colorsys import hls_to_rgb; assert hls_to_rgb(0, 0, 0) == (0, 0, 0) and real('colorsys')",
-        "from colorsys import hls_to_rgb; assert hls_to_rgb.__code__.co_argcount == 3",
+        "from fractions import Fraction; assert not hasattr(Fraction, '_x') and not real('fractions')",
+        "from fractions import Fraction; assert Fraction.from_float(0.5) == 0.5 and real('fractions')",
         # A name that was not expected.
         "from colorsys import rgb_to_hls; assert rgb_to_hls(0, 0, 0) == (0, 0, 0)",
         # The use of one is the use of all, since they may import each other.
@@ -66,7 +67,7 @@ def test_a_module_that_is_missing_shows_at_its_first_use() -> None:
 )
 def test_a_name_that_is_taken_from_a_deferred_module(program: str) -> None:
     """It may be taken without the module, and is what it stands for when it is used."""
-    done = run(f"defer({{'colorsys': ('hls_to_rgb',), 'this': ()}}); {program}")
+    done = run(f"defer({{'colorsys': ['hls_to_rgb'], 'fractions': ['Fraction'], 'this': []}}); {program}")
 
     assert done.returncode == 0, done.stderr
 
@@ -125,6 +126,21 @@ def test_source_lines_are_coloured_by_the_deferred_modules() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_keys_of_ssh_are_read_by_the_deferred_module() -> None:
+    """What the command defers is whole when cryptography needs it after all."""
+    done = run(
+        "defer(deferred.SSH)\n"
+        "from cryptography.hazmat.primitives import serialization\n"
+        "assert not real('cryptography.hazmat.primitives.serialization.ssh')\n"
+        "try: serialization.load_ssh_public_key(b'nothing')\n"
+        "except ValueError as error: print(error)\n"
+        "assert real('cryptography.hazmat.primitives.serialization.ssh')\n"
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "Invalid line format\n"
+
+
 def test_the_plugin_of_pytest_asyncio_is_the_one_of_its_package() -> None:
     """What the command defers is whole when a test uses it."""
     done = run(
@@ -143,7 +159,7 @@ def test_a_run_uses_nothing_that_it_defers() -> None:
     """Otherwise deferring it would gain nothing."""
     done = run(
         "import os\n"
-        "groups = deferred.CERTIFICATE_CHECK, deferred.COLOURS, deferred.METADATA, deferred.IDENTIFIERS\n"
+        "groups = deferred.CERTIFICATE_CHECK, *deferred.UNUSED\n"
         "names = [*(name for group in groups for name in group), 'pytest_asyncio']\n"
         "before = set(sys.modules)\n"
         "stderr = os.dup(2)\n"
