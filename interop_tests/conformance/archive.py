@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
@@ -68,9 +69,12 @@ class Archive:
         "What the relay was told the largest object in answer to."
         self.respond: Callable[[Fetch], Awaitable[object]] = self.answer
         "What becomes of a FETCH."
+        self.aliases: list[int] = []
+        "Of what the relay subscribed to beside the first: it need not make one subscription of several."
         self.fetched = asyncio.Event()
         "The relay has asked."
         self._following: list[asyncio.Task[None]] = []
+        self._unused = itertools.count(ALIAS + 1)
 
     @property
     def largest(self) -> Location | None:
@@ -153,7 +157,8 @@ class Archive:
 
     async def _take_subscribe(self, subscribe: Subscribe) -> None:
         self.told.append(subscribe)
-        await self.publisher.reply(subscribe, SubscribeOk(ALIAS, self._state()))
+        self.aliases.append(next(self._unused))
+        await self.publisher.reply(subscribe, SubscribeOk(self.aliases[-1], self._state()))
         self._fill(subscribe, subscribe.parameters)
         self._follow(subscribe)
 

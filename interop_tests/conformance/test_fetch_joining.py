@@ -46,12 +46,18 @@ LIVE = 4
 
 def begin_live_group(track: Past) -> SubgroupStream:
     """Publish the beginning of the live group."""
-    header = SubgroupHeader(track.publication.alias, LIVE, end_of_group=True)
-    stream = track.publication.session.open_subgroup(header)
+    stream = open_live_group(track, track.publication.alias, begins=True)
     for number in range(3):
         stream.write(StreamObject(number, payload(LIVE, number)))
     track.archive.keep(LIVE, range(3))
     return stream
+
+
+def open_live_group(track: Past, alias: int, *, begins: bool = False) -> SubgroupStream:
+    """A stream of the live group under an alias; `begins` with the first object or a later one."""
+    session = track.publication.session
+    first = begins and session.draft.has_first_object
+    return session.open_subgroup(SubgroupHeader(alias, LIVE, end_of_group=True, first_object=first))
 
 
 async def goes_on_from(track: Past, first: int, start: Filter, joining: JoiningFetch) -> None:
@@ -67,9 +73,10 @@ async def goes_on_from(track: Past, first: int, start: Filter, joining: JoiningF
     await track.subscription.objects((LIVE, 2))
 
     subscription, past_places = await join(track, start, joining)
-    for number in (3, 4):
-        stream.write(StreamObject(number, payload(LIVE, number)))
-    stream.finish()
+    for live in (stream, *(open_live_group(track, alias) for alias in track.archive.aliases)):
+        for number in (3, 4):
+            live.write(StreamObject(number, payload(LIVE, number)))
+        live.finish()
     await subscription.objects((LIVE, 4))
     await subscription.streams(1)
 

@@ -17,7 +17,6 @@ from pytest_moqt import (
     SessionEnded,
     SessionError,
     StreamObject,
-    SubgroupHeader,
     drafts,
 )
 
@@ -105,7 +104,7 @@ async def test_fetch_end_beyond_largest(relay: RelayUnderTest) -> None:
 async def test_fetch_end_of_track(relay: RelayUnderTest) -> None:
     """FETCH_OK says that its end is that of the track, where the publisher has said so."""
     async with past(relay, {0: range(4), 1: range(4)}) as track:
-        stream = track.publication.session.open_subgroup(SubgroupHeader(track.publication.alias, 2))
+        stream = track.publication.open(2)
         for number in range(5):
             stream.write(StreamObject(number, payload(2, number)))
         stream.write(StreamObject(5, status=END_OF_TRACK), fin=True)
@@ -132,8 +131,7 @@ async def test_fetch_end_of_track(relay: RelayUnderTest) -> None:
 async def test_fetch_empty_range(relay: RelayUnderTest) -> None:
     """A range that is known to hold no objects brings none: an empty stream, or NO_OBJECTS in draft 14."""
     async with past(relay, {}) as track:
-        header = SubgroupHeader(track.publication.alias, 0, has_properties=True, end_of_group=True)
-        stream = track.publication.session.open_subgroup(header)
+        stream = track.publication.open(0, has_properties=True, end_of_group=True)
         stream.write(StreamObject(0, payload(0, 0)))
         gap = KeyValues({int(Property.PRIOR_OBJECT_ID_GAP): 8})
         stream.write(StreamObject(9, payload(0, 9), properties=gap), fin=True)

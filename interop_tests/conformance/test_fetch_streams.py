@@ -20,7 +20,6 @@ from pytest_moqt import (
     RequestError,
     RequestErrorCode,
     StreamObject,
-    SubgroupHeader,
     drafts,
 )
 
@@ -78,12 +77,14 @@ async def test_fetch_standalone_upstream(relay: RelayUnderTest) -> None:
 async def test_fetch_properties_preserved(relay: RelayUnderTest) -> None:
     """Priority, subgroup, unknown properties and the way it came are the same in a fetch of an object."""
     async with past(relay, {}) as track:
-        publisher, alias = track.publication.session, track.publication.alias
         for subgroup, priority in ((0, 10), (1, 200)):
-            header = SubgroupHeader(
-                alias, 0, subgroup, priority, end_of_group=subgroup == 1, has_properties=True
+            stream = track.publication.open(
+                0,
+                subgroup_id=subgroup,
+                publisher_priority=priority,
+                end_of_group=subgroup == 1,
+                has_properties=True,
             )
-            stream = publisher.open_subgroup(header)
             for number in (subgroup, subgroup + 2):
                 content = payload(0, number)
                 stream.write(StreamObject(number, content, properties=PROPERTIES))

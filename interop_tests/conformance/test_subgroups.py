@@ -266,7 +266,8 @@ def _ends(subscription: Subscription, group: int) -> bool:
 async def test_unknown_alias_data(relay: RelayUnderTest) -> None:
     """Objects under an alias that nobody named are dropped or kept for a while, and reach nobody."""
     async with harmless(relay) as witness, relay.connect("publisher") as publisher:
-        stream = publisher.open_subgroup(SubgroupHeader(NO_ALIAS, 0))
+        first = publisher.draft.has_first_object
+        stream = publisher.open_subgroup(SubgroupHeader(NO_ALIAS, 0, first_object=first))
         for number in range(16):
             stream.write(StreamObject(number, bytes(4096)))
         for number in range(100):

@@ -16,7 +16,6 @@ from pytest_moqt import (
     QuicOptions,
     RelayUnderTest,
     StreamObject,
-    SubgroupHeader,
     Subscribe,
 )
 
@@ -152,7 +151,7 @@ async def test_wt_session_end_by_client(relay: RelayUnderTest) -> None:
 async def test_wt_reset_code_mapping(relay: RelayUnderTest) -> None:
     """A stream that the relay resets has a code of WebTransport's range, which stands for one of MoQT."""
     async with established(relay) as (publication, subscription):
-        stream = publication.session.open_subgroup(SubgroupHeader(publication.alias, 0))
+        stream = publication.open(0)
         stream.write(StreamObject(0, payload(0, 0)))
         await subscription.objects((0, 0))
 

@@ -46,8 +46,9 @@ def payload(group: int, number: int) -> bytes:
 
 def publish(publisher: ClientSession) -> None:
     """Queue every object; windows and congestion decide when it leaves."""
+    first = publisher.draft.has_first_object
     for group in range(GROUPS):
-        stream = publisher.open_subgroup(SubgroupHeader(ALIAS, group))
+        stream = publisher.open_subgroup(SubgroupHeader(ALIAS, group, first_object=first))
         for number in range(OBJECTS):
             stream.write(StreamObject(number, payload(group, number)))
         stream.finish()
