@@ -34,7 +34,7 @@ DATAGRAMS_MARKED = drafts(16)
 TRIES, TRY_SECONDS = 3, 0.5
 "For a datagram."
 CANCEL_RESETS = drafts(15)
-"Drafts in which the stream of a FETCH that was cancelled MUST be reset; in others it SHOULD be closed."
+"Drafts in which the stream of a FETCH that was cancelled MUST be reset; 14 says so too, and SHOULD close."
 TIMED_OUT_RANGE, TIMED_OUT = 0x20C, drafts(20)
 "Flags of a range for which FILL_TIMEOUT was over, and the drafts that have them."
 
