@@ -1,8 +1,8 @@
 """Many clients, slow ones, and such as come and go: what one does costs no other its track.
 
 The numbers are such that a case takes a second: what is looked for is a relay that waits for one client with
-all others, that runs out of something small, or that keeps what is gone; no measure of what it can bear. Left
-out for their time are a session that is silent for 90 seconds, and a hundred subscribers for 20.
+all others, that runs out of something small, or that keeps what is gone; no measure of what it can bear. A
+session that is silent for 90 seconds is in `test_soak.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pytest_moqt import (
 )
 
 from .arrivals import Arrivals
+from .crowd import gathered
 from .discovery import discover
 from .reactions import refuses
 from .sources import sourced
@@ -56,6 +57,10 @@ STALLED_NAMESPACES, LONG_FIELD = 60, 1000
 CHURNS, AT_A_TIME = 20, 5
 PUBLISHERS = 6
 SUBSCRIPTIONS = 40
+SUBSCRIBERS = 100
+CROWD_GROUPS, CROWD_OBJECTS, CROWD_SIZE = 4, 2, 1000
+"""Of the track for a hundred: a packet an object, and as much as we read in a second. Of a real track, of two
+megabits a second, it would be our own speed that is seen: two hundred megabits come together here."""
 LOAD_SECONDS = 10.0
 "Until all of many have been answered, or have come."
 
@@ -207,6 +212,32 @@ async def test_load_many_subscriptions(relay: RelayUnderTest) -> None:
             name: [(int(name), 0)] for name in accepted
         }
         assert accepted
+
+
+@pytest.mark.interop("load-fanout-100", timeout=60.0, profile="robustness", level="should")
+@pytest.mark.spec("subscriber-interactions", "resource-exhaustion")
+async def test_load_fanout_100(relay: RelayUnderTest) -> None:
+    """A hundred subscribers of a track, each on a connection of its own, get every object of it."""
+    sent = [(group, number) for group in range(CROWD_GROUPS) for number in range(CROWD_OBJECTS)]
+    # Two seconds: most of it is a hundred handshakes, of which we do one half.
+    async with sourced(relay) as source, gathered(relay, source.namespace, SUBSCRIBERS) as crowd:
+        if crowd.turned_away:
+            said = (
+                f"of {SUBSCRIBERS} subscribers {len(crowd.subscriptions)} were let in: {crowd.turned_away[0]}"
+            )
+            if not crowd.subscriptions:
+                relay.not_offered("turned-away", said)
+            relay.info(said)
+        await source.forwarding()
+
+        for group in range(CROWD_GROUPS):
+            stream = source.subgroup(group, size=CROWD_SIZE)
+            for number in range(CROWD_OBJECTS):
+                await crowd.get(stream, (group, number), CROWD_SIZE)
+            stream.finish()
+
+        relay.measured.update(crowd.measured(), upstream_subscriptions=len(source.asked))
+        assert [each.session.role for each in crowd.subscriptions if each.places != sent] == []
 
 
 def _generous(relay: RelayUnderTest) -> Opening:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict, deque
 
-from pytest_moqt.protocol.messages import Subscribe
+from aioquic.quic.packet import QuicErrorCode
+
+from pytest_moqt.protocol.messages import RequestError, Subscribe, SubscribeOk
 from pytest_moqt.protocol.objects import SubgroupHeader
-from pytest_moqt.protocol.registries import SessionError
+from pytest_moqt.protocol.registries import RequestErrorCode, SessionError
 from pytest_moqt.protocol.spans import drafts
 from pytest_moqt.protocol.transport import TransportClosed
 from pytest_moqt.protocol.values import TrackNamespace
 from pytest_moqt.relay.behaviour import Behaviour
-from pytest_moqt.relay.defects.chapter import CONFORMANCE, WARN, Chapter
+from pytest_moqt.relay.defects.chapter import CONFORMANCE, INFO, WARN, Chapter
 from pytest_moqt.relay.exchange import Exchange
 from pytest_moqt.relay.session import Session
 
@@ -28,6 +30,8 @@ SESSIONS = 12
 "That the relay has at a time."
 SUBSCRIPTIONS = 16
 "That the relay passes on in its life."
+SUBSCRIBERS = 64
+"Sessions that are sent objects."
 ALIASES = 32
 "Track aliases that are told from each other."
 
@@ -109,7 +113,7 @@ class _FewTold(Behaviour):
 @under_load.against(
     "thirteenth-ends-the-first",
     "It has twelve sessions at a time, and ends the oldest for a new one.",
-    {"load-many-sessions": "closed"},
+    {"load-many-sessions": "closed", "load-fanout-100": "closed"},
 )
 class _ThirteenthEndsFirst(Behaviour):
     def __init__(self) -> None:
@@ -119,6 +123,69 @@ class _ThirteenthEndsFirst(Behaviour):
         self._sessions.append(session)
         if len(self._sessions) > SESSIONS:
             self._sessions.popleft().close(SessionError.INTERNAL_ERROR, "there are too many sessions")
+
+
+@under_load.against(
+    "sixty-four-subscribers-served",
+    "It sends objects to the first sixty-four sessions that subscribe to any.",
+    {"load-fanout-100": "timeout"},
+)
+class _SixtyFourServed(Behaviour):
+    def __init__(self) -> None:
+        self._served: set[Session] = set()
+
+    def send_objects(self, session: Session, stream_id: int, data: bytes, fin: bool) -> None:
+        if len(self._served) < SUBSCRIBERS:
+            self._served.add(session)
+        if session in self._served:
+            super().send_objects(session, stream_id, data, fin)
+        else:
+            self.send_too_many(session, stream_id, data, fin)
+
+    def send_too_many(self, session: Session, stream_id: int, data: bytes, fin: bool) -> None:
+        """Send objects to a session behind the sixty-fourth."""
+
+
+@under_load.against(
+    "sixty-fifth-gets-other-bytes",
+    "It sends the sixty-fifth session that gets objects, and all after it, other bytes at the end of each.",
+    {"load-fanout-100": "data"},
+)
+class _OtherBytes(_SixtyFourServed):
+    def send_too_many(self, session: Session, stream_id: int, data: bytes, fin: bool) -> None:
+        session.write(stream_id, data[:-1] + bytes(255 - octet for octet in data[-1:]), fin=fin)
+
+
+@under_load.against(
+    "sixty-fifth-is-too-much",
+    "It refuses the sixty-fifth subscriber of a track, and all after it, with EXCESSIVE_LOAD.",
+    {"load-fanout-100": INFO},
+    drafts(17),
+)
+class _TooMuch(Behaviour):
+    def __init__(self) -> None:
+        self._served = 0
+
+    def subscribed(self, exchange: Exchange, ok: SubscribeOk) -> None:
+        self._served += 1
+        if self._served > SUBSCRIBERS:
+            exchange.reply(RequestError(RequestErrorCode.EXCESSIVE_LOAD, "there are too many subscribers"))
+        else:
+            super().subscribed(exchange, ok)
+
+
+@under_load.against(
+    "sixty-sixth-is-refused",
+    "It takes sixty-five connections, and refuses the others.",
+    {"load-fanout-100": INFO},
+)
+class _Full(Behaviour):
+    def __init__(self) -> None:
+        self._taken = 0
+
+    def refusal(self) -> int | None:
+        self._taken += 1
+        return None if self._taken <= SUBSCRIBERS + 1 else QuicErrorCode.CONNECTION_REFUSED
 
 
 @under_load.against(
