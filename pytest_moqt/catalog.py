@@ -33,6 +33,12 @@ CATEGORIES = (
     *("malformed", "transport", "robustness"),
 )
 "The profiles of the conformance suite, in the order in which its cases run."
+SOAK = "soak"
+"The conformance cases that take minutes: they run when they are asked for by name, or by this profile."
+CHAPTERS = (*CATEGORIES, SOAK)
+"Every profile that a conformance case may have of its own."
+SOAK_SECONDS = 90.0
+"How long they are silent: three times the idle timeout that is usual."
 CORE = "core"
 "The conformance cases about what every relay has to do; the others are about what it may offer."
 ALL = "all"
@@ -174,10 +180,10 @@ QUIC: tuple[Case, ...] = (
 )
 "About the QUIC beneath a session; the names are the QUIC Interop Runner's behind `quic-`."
 
-PROFILES: tuple[str, ...] = (DEFAULT, ALL, CORE, *CATEGORIES, *dict.fromkeys(case.profile for case in QUIC))
+PROFILES: tuple[str, ...] = (DEFAULT, ALL, CORE, *CHAPTERS, *dict.fromkeys(case.profile for case in QUIC))
 SUITES: dict[str, frozenset[str]] = {
     "quic": frozenset({"quic"}),
-    CONFORMANCE: frozenset({ALL, CORE, *CATEGORIES}),
+    CONFORMANCE: frozenset({ALL, CORE, *CHAPTERS}),
 }
 "Folders of `interop_tests` that are left out until one of these profiles is asked for."
 

@@ -59,6 +59,7 @@ more cases, by profile ({NAME} --list --profile NAME prints them; --list --long 
   {", ".join(catalog.CATEGORIES[:6])},
   {", ".join(catalog.CATEGORIES[6:])}
                        the chapters of the conformance suite
+  soak                 sessions that are silent for long, 90 seconds or what --soak says; in no other profile
   quic                 the QUIC beneath a session: retry, key update, resumption, migration, ...
 
 outcomes (in each point's diagnostics, and in --results):
@@ -209,6 +210,11 @@ def _parser() -> _Parser:
         "--retry-relay",
         metavar="URL",
         help="the relay at a port that answers every first packet with Retry, for quic-retry",
+    )
+    add(
+        "--soak",
+        metavar="SECONDS",
+        help=f"how long cases of the profile {catalog.SOAK} are silent; default {catalog.SOAK_SECONDS:g}",
     )
     add("--wire", action="store_true", help="report what was said, message by message, for passed cases too")
     add("--fixed-names", action="store_true", help="use the namespaces exactly as specified, for every run")
@@ -371,6 +377,7 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         disable_verify=arguments.tls_disable_verify,
         fixed_names=arguments.fixed_names,
         retry_relay=arguments.retry_relay,
+        soak_seconds=arguments.soak,
         default_relay=options.DEFAULT_RELAY,
         environ=environ,
     )
@@ -440,6 +447,7 @@ def _judge(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         *(["--tls-disable-verify"] if not run.verify else []),
         *([f"--ca-file={os.path.abspath(run.ca_file)}"] if run.ca_file else []),
         *([f"--retry-relay={run.retry_relay}"] if run.retry_relay else []),
+        *([f"--soak={arguments.soak}"] if arguments.soak else []),
         *(["--fixed-names"] if run.fixed_names else []),
         *(f"--require={pattern}" for pattern in required),
         *(["--wire"] if arguments.wire else []),

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -51,6 +52,8 @@ class RunOptions(NamedTuple):
     "Names on the wire exactly as specified, without a part that is unique to the case."
     retry_relay: str | None = None
     "The URL, or `embedded`, of the relay at a port that is known to send Retry."
+    soak: float = catalog.SOAK_SECONDS
+    "Seconds for which the cases of the profile `soak` are silent."
 
     @property
     def tls(self) -> str:
@@ -93,6 +96,23 @@ def seconds(text: str, name: str) -> float | None:
     if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text.strip()):
         raise OptionError(f"{name} is {text!r}: use a number of seconds, or 0 for no limit")
     return float(text) or None
+
+
+def soak(text: str | None) -> float:
+    """Read how long the cases of the profile `soak` are silent; None or empty is the default.
+
+    Raises:
+        OptionError: It is no number of seconds, or none.
+    """
+    if not text:
+        return catalog.SOAK_SECONDS
+    # None for what is no number, too: there, 0 is not the absence of a limit.
+    given = None
+    with contextlib.suppress(OptionError):
+        given = seconds(text, "--soak")
+    if given is None:
+        raise OptionError(f"--soak is {text!r}: use a number of seconds above 0")
+    return given
 
 
 def drafts(text: str, name: str) -> tuple[int, ...]:
@@ -169,6 +189,7 @@ def resolve(
     disable_verify: bool = False,
     fixed_names: bool = False,
     retry_relay: str | None = None,
+    soak_seconds: str | None = None,
     default_relay: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> RunOptions | None:
@@ -182,6 +203,7 @@ def resolve(
         disable_verify: True when the flag was given.
         fixed_names: Likewise.
         retry_relay: The URL of another port.
+        soak_seconds: See `soak`.
         default_relay: The URL when none is given.
         environ: The environment; the process's own when None.
 
@@ -217,6 +239,7 @@ def resolve(
         ca_file=ca_file or None,
         fixed_names=fixed_names,
         retry_relay=retry_relay or None,
+        soak=soak(soak_seconds),
     )
     _check(options)
     return options

@@ -57,6 +57,9 @@ class RunningCase:
         details = {} if mark is None else mark.kwargs
         self.identifier: str | None = None if mark is None else str(mark.args[0])
         seconds = float(details.get("timeout", catalog.DEFAULT_SECONDS))
+        if details.get("profile") == catalog.SOAK:
+            # Of such a case it is the time beside its silence.
+            seconds += _soak(item.config)
         # The mark nearest to the function comes first, and is the last on the page.
         marks = reversed(list(item.iter_markers("spec")))
         self.anchors = [str(anchor) for mark in marks for anchor in mark.args]
@@ -224,6 +227,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="The relay at a port that answers every first packet with Retry, for quic-retry.",
     )
     add(
+        "--soak",
+        metavar="SECONDS",
+        dest="moqt_soak",
+        help=f"How long cases of the profile {catalog.SOAK} are silent. Default: {catalog.SOAK_SECONDS:g}.",
+    )
+    add(
         "--fixed-names",
         action="store_true",
         dest="moqt_fixed_names",
@@ -319,8 +328,19 @@ def _options(config: pytest.Config) -> run_options.RunOptions | None:
                 disable_verify=bool(_given(config, "tls_disable_verify")),
                 fixed_names=bool(_given(config, "fixed_names")),
                 retry_relay=_given(config, "retry_relay"),
+                soak_seconds=_given(config, "soak"),
             )
     return config.stash[OPTIONS]
+
+
+def _soak(config: pytest.Config) -> float:
+    """How long the cases of the profile `soak` are silent, in seconds.
+
+    Raises:
+        UsageError: The value cannot be used.
+    """
+    with _usage():
+        return run_options.soak(_given(config, "soak"))
 
 
 def _profiles(config: pytest.Config) -> list[str]:
@@ -399,7 +419,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "interop(identifier, timeout=5.0, after_sending=False, since=0, until=0, revision=1, "
         "profile='catalogue', level='must', optional=False, transport=''): a case of a relay under its fixed "
-        "name; timeout in seconds, from our first request with after_sending; since and until are the drafts "
+        "name; timeout in seconds, from our first request with after_sending, and of the profile soak "
+        "beside its silence; since and until are the drafts "
         "that have what it is about, transport the only one that does (pytest-moqt)",
     )
     add(
@@ -533,6 +554,23 @@ def _asked_for(suite: str, folder: Path, config: pytest.Config) -> bool:
     return False
 
 
+def _soak_asked_for(item: pytest.Item, config: pytest.Config) -> bool:
+    """Whether a case that takes minutes was named: by mark or keyword, by its node id, or by its module."""
+    if catalog.SOAK in asserted(config.option.markexpr):
+        return True
+    if any(word.startswith(catalog.SOAK) for word in asserted(config.option.keyword)):
+        return True
+    module = getattr(item, "module", None)
+    for arg in config.args:
+        path = arg.partition("::")[0]
+        if module is not None and path == module.__name__:
+            return True
+        absolute = os.path.join(config.invocation_params.dir, path)
+        if os.path.realpath(absolute) == os.path.realpath(item.path):
+            return True
+    return False
+
+
 def asserted(expression: str) -> set[str]:
     """The words of an expression of -m or -k that are to hold, and not those that are not to."""
     words = set()
@@ -614,7 +652,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # For -m; of a profile that is not in the list, whoever made it up registers the mark.
         for profile in sorted(case.known.profiles - {catalog.DEFAULT}):
             item.add_marker(profile)
-        if case.known.profile in catalog.CATEGORIES:
+        if case.known.profile in catalog.CHAPTERS:
             item.add_marker(case.known.level.lower())
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _within_limit(item.obj, case, full_trace=config.option.fulltrace)
@@ -636,6 +674,8 @@ def _keep_selected(config: pytest.Config, items: list[pytest.Item]) -> None:
             return False
         if profiles:
             return bool(case.profiles.intersection(profiles))
+        if case.profile == catalog.SOAK and not _soak_asked_for(item, config):
+            return False
         # In a copy of the folder of cases, which only looks like ours.
         suite = next((name for name, known in catalog.SUITES.items() if case.profile in known), None)
         return suite is None or _asked_for(suite, item.path.parent, config)
@@ -694,7 +734,7 @@ def _name(item: pytest.Item) -> None:
 def _sort(items: list[pytest.Item]) -> None:
     """Put the cases of the lists in their order, in the places that they have."""
     cases = [item.stash[CASE].known for item in items if CASE in item.stash]
-    beyond = any(case.profile in catalog.CATEGORIES for case in cases)
+    beyond = any(case.profile in catalog.CHAPTERS for case in cases)
     listed = catalog.known() if beyond else (*catalog.CATALOG, *catalog.QUIC)
     order = {known.identifier: place for place, known in enumerate(listed)}
 

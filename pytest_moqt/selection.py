@@ -29,7 +29,7 @@ class Selection(NamedTuple):
     @property
     def beyond_the_catalogue(self) -> bool:
         """Whether it has cases of the conformance suite."""
-        return any(case.profile in catalog.CATEGORIES for case in self.cases)
+        return any(case.profile in catalog.CHAPTERS for case in self.cases)
 
 
 def select(
@@ -44,7 +44,8 @@ def select(
 
     Args:
         wanted: Names, patterns such as `fetch-*`, and numbers of sections such as `10.7`, which stand for
-            the cases that cite one of them or one below it.
+            the cases that cite one of them or one below it. Those of the profile `soak` are meant by their
+            names and by patterns that begin with `soak`.
         profiles: Names of profiles; the cases of all of them, beside those that are wanted. With neither it
             is the catalogue, or, where levels are given, everything that has one of them.
         levels: Only cases of these levels; none: of any.
@@ -63,7 +64,7 @@ def select(
     if wanted or profiles:
         names = {case.identifier for case in everything if case.profiles.intersection(profiles)}
         for pattern in dict.fromkeys(wanted):
-            found = _meant(pattern, everything, draft)
+            found = _meant(pattern, _at_hand(pattern, everything), draft)
             names.update(found)
             if not found:
                 unknown.append(pattern)
@@ -92,6 +93,11 @@ def select(
     return Selection(tuple(cases), tuple(unknown), nothing_left)
 
 
+def _at_hand(pattern: str, cases: Iterable[catalog.Case]) -> list[catalog.Case]:
+    """The cases that a pattern may stand for: for those that take minutes not by the way."""
+    return [case for case in cases if case.profile != catalog.SOAK or pattern.startswith(catalog.SOAK)]
+
+
 def _meant(pattern: str, cases: Iterable[catalog.Case], draft: int) -> set[str]:
     """The names of the cases that a name, a pattern or a section stands for."""
     if not _SECTION.fullmatch(pattern):
@@ -115,6 +121,9 @@ def did_you_mean(name: str, draft: int) -> str:
     import difflib
 
     if is_section(name):
+        long = [*_meant(name, catalog.conformance(), draft)]
+        if long:
+            return f"only {long[0]} cites section {name} of draft-{draft}: ask for it by its name"
         return f"no case cites section {name} of draft-{draft}"
     close = difflib.get_close_matches(name, [case.identifier for case in catalog.known()], n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"the cases are {', '.join(catalog.IDENTIFIERS)}"

@@ -212,6 +212,11 @@ class RelayUnderTest:
         """Whether a port was named that is known to send Retry (`--retry-relay`)."""
         return self._target.options.retry_relay is not None
 
+    @property
+    def soak_seconds(self) -> float:
+        """How long a case of the profile `soak` is silent (`--soak`)."""
+        return self._target.options.soak
+
     def not_offered(self, reason: str, sentence: str) -> NoReturn:
         """Skip the case: the relay does not offer what it is about, and need not.
 

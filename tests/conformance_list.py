@@ -42,6 +42,8 @@ def collected() -> list[pytest.Item]:
         "pytest_moqt.plugin",
         "-p",
         "no:cacheprovider",
+        "--profile",
+        f"{catalog.ALL},{catalog.SOAK}",
     ]
     code = pytest.main(["-c", str(ROOT / "pyproject.toml"), *arguments, str(FOLDER)], plugins=[plugin])
     if code != pytest.ExitCode.OK:
@@ -75,7 +77,7 @@ def in_order(items: list[pytest.Item]) -> list[dict[str, Any]]:
     """All rows in the order in which the cases run: by profile, then as they stand in their modules."""
     # Whatever order the file that is to be replaced gave them.
     items = sorted(items, key=lambda item: (str(item.path), item.function.__code__.co_firstlineno))  # type: ignore[attr-defined]
-    return sorted(map(row, items), key=lambda entry: catalog.CATEGORIES.index(entry["profile"]))
+    return sorted(map(row, items), key=lambda entry: catalog.CHAPTERS.index(entry["profile"]))
 
 
 def text(rows: list[dict[str, Any]]) -> str:

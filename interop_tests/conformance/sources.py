@@ -27,6 +27,7 @@ from pytest_moqt import (
     RequestErrorCode,
     RequestOk,
     RequestUpdate,
+    SessionEnded,
     StreamObject,
     SubgroupHeader,
     SubgroupStream,
@@ -284,7 +285,8 @@ async def serving(
         yield source
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        # The end of the session is the case's to judge, or found when it is left.
+        with contextlib.suppress(asyncio.CancelledError, SessionEnded):
             await task
 
 

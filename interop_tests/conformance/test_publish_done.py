@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from pytest_moqt import (
@@ -19,7 +17,6 @@ from .sources import sourced
 from .tracks import (
     NAMESPACE,
     TRACK,
-    Subscription,
     announce,
     first_subscribe,
     judge_status,
@@ -108,24 +105,6 @@ async def test_publish_done_on_publisher_loss(relay: RelayUnderTest) -> None:
             await subscription.streams(1)
 
         async with relay.should("the relay should say that the publisher is gone", seconds=DELIVERY_SECONDS):
-            await over(subscription)
+            await subscription.over()
 
         await announce(subscriber, relay.namespace(f"{NAMESPACE}/afterwards"))
-
-
-async def over(subscription: Subscription) -> None:
-    """Wait for the end of a subscription: PUBLISH_DONE, or the reset of its stream.
-
-    Raises:
-        CaseFailure: Its stream ended without either.
-    """
-    told = asyncio.create_task(subscription.done())
-    withdrawn = asyncio.create_task(subscription.session.wait_withdrawn(subscription.request))
-    try:
-        done, _ = await asyncio.wait({told, withdrawn}, return_when=asyncio.FIRST_COMPLETED)
-        if withdrawn not in done:
-            await told
-    finally:
-        for task in (told, withdrawn):
-            task.cancel()
-        await asyncio.gather(told, withdrawn, return_exceptions=True)

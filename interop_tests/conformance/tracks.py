@@ -178,6 +178,23 @@ class Subscription:
         async with within(REACTION_SECONDS, "PUBLISH_DONE"):
             return await self.session.receive_later(self.request, PublishDone)
 
+    async def over(self) -> None:
+        """Wait for the end of the subscription: PUBLISH_DONE, or the reset of its stream.
+
+        Raises:
+            CaseFailure: Its stream ended without either.
+        """
+        told = asyncio.create_task(self.done())
+        withdrawn = asyncio.create_task(self.session.wait_withdrawn(self.request))
+        try:
+            done, _ = await asyncio.wait({told, withdrawn}, return_when=asyncio.FIRST_COMPLETED)
+            if withdrawn not in done:
+                await told
+        finally:
+            for task in (told, withdrawn):
+                task.cancel()
+            await asyncio.gather(told, withdrawn, return_exceptions=True)
+
 
 def judge_status(relay: RelayUnderTest, done: PublishDone) -> None:
     """Judge why a track is over, as the relay says it of one that has ended.

@@ -73,6 +73,11 @@ def is_stateless_reset(quic: QuicConnection, datagram: bytes) -> bool:
     return hmac.compare_digest(datagram[-_RESET_TOKEN:], token)
 
 
+def idle_seconds(quic: QuicConnection) -> float:
+    """How long both sides may be silent until the connection is over (RFC 9000 section 10.1)."""
+    return quic._idle_timeout()
+
+
 def is_closing(quic: QuicConnection) -> bool:
     """Whether nothing but the end of the draining period is left to happen."""
     return quic._state in END_STATES

@@ -229,6 +229,11 @@ class ClientTransport(StreamTransport):
                 self._pings.pop(ping_id, None)
         return answered.done() and answered.result()
 
+    @property
+    def keep_alive_seconds(self) -> float:
+        """How often a PING keeps the connection when nothing else is sent, though one of them be lost."""
+        return internals.idle_seconds(self._quic) / 3
+
     async def wait_closed(self) -> TransportClosed:
         """Wait until the session is over and its `TransportClosed` was told."""
         await self._gone.wait()

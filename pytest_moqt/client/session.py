@@ -525,6 +525,20 @@ class ClientSession:
         """
         self._session.control_may_end = True
 
+    async def rest(self, seconds: float) -> None:
+        """Say nothing for so many seconds, but keep the connection by PINGs (RFC 9000 section 10.1.2).
+
+        It is over before when the session is, which fails nothing here.
+        """
+        end = time.monotonic() + seconds
+        self.bear_end()
+        while self.closed is None and (left := end - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(min(left, self._transport.keep_alive_seconds)):
+                    await self._transport.wait_closed()
+            except TimeoutError:
+                await self._transport.ping(SETTLE_SECONDS)
+
     async def wait_closed(self) -> Close:
         """How the relay ends the session."""
         self.close_awaited = True

@@ -33,6 +33,17 @@ def test_an_idle_timeout_is_told_from_a_close() -> None:
     assert (close.idle, close.by_peer) == (True, False)
 
 
+async def test_the_idle_time_is_the_shorter_of_both_sides(certificates: Certificates) -> None:
+    """Ours while nothing is known of the server's."""
+    assert internals.idle_seconds(client(idle_timeout=20.0)) == 20.0
+    async with (
+        serve(certificates.good, idle_timeout=6.0) as server,
+        connected(f"moqt://localhost:{server.port}", Owner(), certificates) as transport,
+    ):
+        assert internals.idle_seconds(transport._quic) == 6.0
+        assert transport.keep_alive_seconds == 2.0
+
+
 def test_our_own_close_is_not_the_peers() -> None:
     """A local close has an event before it is sent, and the connection is closing once it is."""
     quic = client()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -29,8 +30,12 @@ from pytest_moqt.client.session import ClientSession, connect
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import parse_relay_url
 from pytest_moqt.protocol.messages import PublishNamespace, RequestOk, Subscribe
+from pytest_moqt.protocol.registries import SessionError
+from pytest_moqt.relay import limits
+from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.embedded import EmbeddedRelay
 from pytest_moqt.relay.features import Features
+from pytest_moqt.relay.session import Session
 
 DEADLINE = 5.0
 SHORT = 0.3
@@ -337,3 +342,38 @@ async def test_datagrams_that_wait_are_read_in_one_turn(stops: bool, told: int) 
 
     assert turns == [told]
     assert handler.batches == told
+
+
+@pytest.mark.parametrize("transport", ["quic", "webtransport"])
+async def test_a_session_that_rests_is_kept_beyond_the_idle_timeout(
+    monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    """By PINGs, for as long as it was to rest; another that sends none is over by then."""
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0.5)
+    with EmbeddedRelay() as relay:
+        async with session_with(None, relay, transport) as resting, session_with(None, relay) as idle:
+            began = time.monotonic()
+
+            await resting.rest(1.2)
+
+            assert 1.2 <= time.monotonic() - began < DEADLINE
+            await resting.settle()
+            assert resting.closed is None
+            assert idle.closed is not None
+            assert idle.closed.reason == "idle timeout"
+
+
+async def test_a_rest_is_over_when_the_relay_ends_the_session() -> None:
+    """Which is no failure: what it means is the case's to say."""
+    with EmbeddedRelay(behaviour=_Impatient()) as relay:
+        async with session_with(None, relay) as session:
+            async with asyncio.timeout(DEADLINE):
+                await session.rest(60.0)
+
+            assert session.closed is not None
+            assert (session.closed.by_peer, session.closed.code) == (True, SessionError.NO_ERROR)
+
+
+class _Impatient(Behaviour):
+    def established(self, session: Session) -> None:
+        session.call_later(0.1, session.close, SessionError.NO_ERROR, "it was silent")

@@ -50,7 +50,7 @@ PROVING = {name: defect for name, defect in DEFECTS.items() if defect.suite}
 
 def judge_correct(asked: Asked, folder: Path) -> Run:
     """A correct relay, with the cases that a profile leaves to those who name them."""
-    named = [name for name in asked.cases if not asked.whole or CASES[name].optional]
+    named = [name for name in asked.cases if not asked.whole or catalog.CORE not in CASES[name].profiles]
     core = ("--profile", "core") if asked.whole else ()
     return judge(folder, None, asked.setting, *core, *_tests(named))
 
@@ -151,7 +151,7 @@ def test_a_case_is_described(case: catalog.Case) -> None:
     from pytest_moqt.protocol.sections import section
 
     assert case.level.lower() in catalog.LEVELS
-    assert case.profile in catalog.CATEGORIES
+    assert case.profile in catalog.CHAPTERS
     assert case.summary.endswith(".")
     for draft in (setting.draft for setting in SETTINGS if exists_in(case, setting.draft)):
         assert any("#" in anchor or section(anchor, draft) for anchor in case.anchors), draft

@@ -12,7 +12,7 @@ from client_command import Run, fork_command
 from pytest_moqt import catalog
 from pytest_moqt.listing import exists_in
 
-SUITE = [case.identifier for case in catalog.conformance()]
+SUITE = [case.identifier for case in catalog.conformance() if catalog.ALL in case.profiles]
 EVERYTHING = [*catalog.IDENTIFIERS, *SUITE]
 
 
@@ -32,6 +32,15 @@ def test_the_whole_suite_is_listed(tmp_path: Path) -> None:
 
 def _has(case: catalog.Case, draft: int) -> bool:
     return catalog.ALL in case.profiles and exists_in(case, draft)
+
+
+def test_what_takes_minutes_is_listed_when_it_is_asked_for(tmp_path: Path) -> None:
+    """By its profile, and in no other list."""
+    soak = fork_command(tmp_path, "--list", "--profile", "soak")
+
+    assert names(soak) == [case.identifier for case in catalog.conformance() if case.profile == "soak"]
+    assert names(soak)
+    assert not set(names(soak)) & set(EVERYTHING)
 
 
 def test_the_list_for_machines_is_json(tmp_path: Path) -> None:
@@ -116,6 +125,7 @@ def test_results_hold_every_case(tmp_path: Path) -> None:
         (("-t", "setup-only", "--level", "may"), "no case is left: of "),
         (("--expect", "none.yaml"), "--expect is 'none.yaml', which cannot be read: No such file"),
         (("--results", "none/x.json"), "--results is 'none/x.json': use a path in a directory that can be"),
+        (("--soak", "long"), "--soak is 'long': use a number of seconds above 0"),
         (("--long",), "--long and --json say how --list prints: give --list too"),
     ],
 )

@@ -112,6 +112,17 @@ def test_seconds(text: str, seconds: float | None) -> None:
     assert options.seconds(text, "--budget") == seconds
 
 
+def test_how_long_a_soak_is_silent() -> None:
+    """A number of seconds that is not 0; given or not, it is part of what a run is asked to do."""
+    assert (options.soak(None), options.soak("1.5")) == (90.0, 1.5)
+    given = resolve(relay=URL, soak_seconds="7", environ={})
+    assert given is not None
+    assert given.soak == 7.0
+    for text in ("0", "0.0", "-1", "long"):
+        with pytest.raises(OptionError, match=r"^--soak is .*: use a number of seconds above 0$"):
+            options.soak(text)
+
+
 @pytest.mark.parametrize("text", ["", "-1", "1m", "nan", "inf", "1e3"])
 def test_no_seconds(text: str) -> None:
     """Anything else is refused."""

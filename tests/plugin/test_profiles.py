@@ -93,6 +93,65 @@ def test_words_that_are_to_hold(expression: str, words: set[str]) -> None:
     assert asserted(expression) == words
 
 
+SOAK = [case.identifier for case in catalog.conformance() if case.profile == catalog.SOAK]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["interop_tests", "--profile", "soak"],
+        ["interop_tests", "-m", "soak"],
+        ["interop_tests", "-k", "soak"],
+        ["interop_tests/conformance/test_soak.py"],
+        ["interop_tests/conformance/test_soak.py::soak-idle-session", "--relay", "moqt://relay.example"],
+        ["--pyargs", "interop_tests.conformance.test_soak"],
+    ],
+    ids=["profile", "mark", "keyword", "module", "node", "dotted"],
+)
+def test_a_case_that_takes_minutes_is_chosen_by_name(arguments: list[str]) -> None:
+    """By its profile, by its own name, or by its module's."""
+    assert collected(*arguments)[0] == SOAK
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["interop_tests/conformance"],
+        ["interop_tests", "--profile", "all,robustness"],
+        ["interop_tests", "--level", "may"],
+        ["interop_tests", "-m", "may"],
+        ["interop_tests", "-k", "conformance"],
+    ],
+    ids=["folder", "profiles", "level", "mark", "keyword"],
+)
+def test_a_case_that_takes_minutes_is_chosen_by_nothing_else(arguments: list[str]) -> None:
+    """Others of the suite are."""
+    names, _ = collected(*arguments)
+
+    assert names
+    assert set(names).isdisjoint(SOAK)
+
+
+def test_a_soak_has_its_silence_beside_its_time(project: Project) -> None:
+    """Its limit follows `--soak`, and so does what it is told."""
+    project.write(
+        "test_toy.py",
+        """
+        @pytest.mark.interop("soak-toy", timeout=0.3, profile="soak")
+        async def test_toy(relay):
+            relay.measured["silent_s"] = relay.soak_seconds
+            async with relay.connect():
+                await asyncio.sleep(0.4)
+        """,
+    )
+
+    short, long = (project.tap("--profile", "soak", "--soak", seconds) for seconds in ("0.01", "9"))
+
+    assert short.document["soak-toy"].values["message"].startswith("no end within 310 ms")
+    assert (long.document["soak-toy"].ok, long.code) == (True, 0)
+    assert long.document["soak-toy"].values["measured"] == {"silent_s": 9.0}
+
+
 def test_a_case_of_a_profile_is_chosen_by_its_node_id() -> None:
     """Like any other test."""
     names, _ = collected("interop_tests/quic/test_versions.py::quic-v2", "--relay", "moqt://relay.example")
@@ -158,8 +217,9 @@ for item, case in zip(collect.items, catalog.QUIC, strict=True):
         (["--profile", "quick"], "--profile is 'quick': use catalogue, all, core, session"),
         (["--require", "quic-v3"], "--require is 'quic-v3': no case is called that"),
         (["--retry-relay", "relay"], "--retry-relay: relay URL 'relay' has no scheme"),
+        (["--soak", "0"], "--soak is '0': use a number of seconds above 0"),
     ],
-    ids=["profile", "require", "retry-relay"],
+    ids=["profile", "require", "retry-relay", "soak"],
 )
 def test_what_cannot_be_used_is_said(project: Project, arguments: list[str], sentence: str) -> None:
     """By pytest's own error for usage."""

@@ -31,6 +31,11 @@ SUITE = (
         profile="data",
         transport="webtransport",
     ),
+    Case(
+        *("soak-silent", "conformance/z", "test_d", 120.0, False, ("model-object", "security-timeouts")),
+        level="MAY",
+        profile="soak",
+    ),
 )
 
 
@@ -57,6 +62,12 @@ def names(selection: Selection) -> list[str]:
         ([], ["all"], {"levels": ["should", "may"]}, ["fetch-old", "object-large"]),
         ([], [], {"levels": ["may"]}, ["object-large"]),
         ([], ["fetch"], {"exclude": ["*-old"]}, ["fetch-whole"]),
+        ([], ["soak"], {}, ["soak-silent"]),
+        (["soak-silent"], [], {}, ["soak-silent"]),
+        (["soak*", "object-large"], [], {}, ["object-large", "soak-silent"]),
+        (["*"], ["fetch"], {"exclude": ["quic-*"], "levels": ["may"]}, ["object-large"]),
+        ([section("model-object", 18) or ""], [], {}, ["object-large"]),
+        ([], ["soak", "data"], {"exclude": ["*silent"]}, ["object-large"]),
     ],
 )
 def test_cases_are_chosen(
@@ -83,6 +94,11 @@ def test_what_stands_for_nothing_is_unknown() -> None:
     assert (selection.cases, selection.unknown) == ((), ("fetch-whol", "no-*", "99.9"))
     assert did_you_mean("fetch-whol", 18) == "no case is called 'fetch-whol': did you mean 'fetch-whole'?"
     assert did_you_mean("99.9", 18) == "no case cites section 99.9 of draft-18"
+    timeouts = section("security-timeouts", 18) or ""
+    assert select([timeouts], draft=18).unknown == (timeouts,)
+    assert did_you_mean(timeouts, 18) == (
+        f"only soak-silent cites section {timeouts} of draft-18: ask for it by its name"
+    )
     with pytest.raises(OptionError, match=r"^--exclude: no case is called 'fetch-whol': did you mean"):
         select([], ["fetch"], exclude=["fetch-whol"], draft=18)
 
@@ -117,7 +133,7 @@ def test_levels_are_read() -> None:
 
 def test_the_long_list_tells_what_is_asked() -> None:
     """Level, profile, drafts, sections of the first draft that has the case, and the requirement."""
-    assert listing.long(SUITE[1:], [22, 16]) == (
+    assert listing.long(SUITE[1:3], [22, 16]) == (
         f"fetch-old: SHOULD, fetch (optional), drafts up to 16\n"
         f"  draft-16: {section('message-fetch', 16)}, {section('fetch-header', 16)}\n"
         "  It fetches.\n"
@@ -129,7 +145,7 @@ def test_the_long_list_tells_what_is_asked() -> None:
 
 def test_the_list_for_machines_has_the_same() -> None:
     """An object for each case."""
-    entries = json.loads(listing.as_json(SUITE, [18, 16]))
+    entries = json.loads(listing.as_json(SUITE[:3], [18, 16]))
 
     assert [entry["identifier"] for entry in entries] == ["fetch-whole", "fetch-old", "object-large"]
     assert entries[1]["drafts"] == [16]

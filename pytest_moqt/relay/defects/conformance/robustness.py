@@ -28,6 +28,8 @@ UNTOLD = 4096
 NAMESPACES = 32
 SESSIONS = 12
 "That the relay has at a time."
+SILENT_SECONDS = 0.4
+"After which the relay thinks less of a session."
 SUBSCRIPTIONS = 16
 "That the relay passes on in its life."
 SUBSCRIBERS = 64
@@ -220,3 +222,78 @@ class _SixteenSubscriptions(Behaviour):
     def ask_publisher(self, subscribe: Subscribe) -> Subscribe | None:
         self._asked += 1
         return subscribe if self._asked <= SUBSCRIPTIONS else None
+
+
+@under_load.against(
+    "forgets-who-is-silent",
+    "It sends nothing to a subscriber that has been silent for a while.",
+    {"soak-idle-session": "timeout"},
+)
+class _Forgets(Behaviour):
+    def __init__(self) -> None:
+        self._forgotten: set[Session] = set()
+
+    def subscribed(self, exchange: Exchange, ok: SubscribeOk) -> None:
+        exchange.session.call_later(SILENT_SECONDS, self._forgotten.add, exchange.session)
+        super().subscribed(exchange, ok)
+
+    def send_objects(self, session: Session, stream_id: int, data: bytes, fin: bool) -> None:
+        if session not in self._forgotten:
+            super().send_objects(session, stream_id, data, fin)
+
+
+class _EndsSilentPublishers(Behaviour):
+    """A relay that ends the session of a publisher that says no more."""
+
+    def accept_namespace(self, exchange: Exchange) -> None:
+        super().accept_namespace(exchange)
+        self._watch(exchange.session)
+
+    def _watch(self, session: Session) -> None:
+        session.call_later(SILENT_SECONDS, session.close, SessionError.NO_ERROR, "it was silent")
+
+
+@under_load.against(
+    "silent-publishers-ended",
+    "It ends the session of a publisher that is silent for a while.",
+    {"soak-idle-session": INFO},
+)
+class _SilentPublishersEnded(_EndsSilentPublishers):
+    pass
+
+
+@under_load.against(
+    "silent-publishers-ended-unsaid",
+    "It ends the session of a publisher that is silent for a while, and tells nobody who has its tracks.",
+    {"soak-idle-session": WARN},
+)
+class _EndedUnsaid(_EndsSilentPublishers):
+    def _watch(self, session: Session) -> None:
+        # Past its own notice: what it has of the session stands.
+        session.call_later(SILENT_SECONDS, session.transport.close, SessionError.NO_ERROR, "it was silent")
+
+    def notices_end(self, session: Session, closed: TransportClosed) -> bool:  # noqa: ARG002 - of any
+        return False
+
+
+@under_load.against(
+    "silent-sessions-ended",
+    "It ends every session that is silent for a while.",
+    {"soak-idle-session": INFO},
+)
+class _SilentSessionsEnded(_EndsSilentPublishers):
+    def subscribed(self, exchange: Exchange, ok: SubscribeOk) -> None:
+        super().subscribed(exchange, ok)
+        self._watch(exchange.session)
+
+
+@under_load.against(
+    "silent-tracks-withdrawn",
+    "It withdraws its own subscription to a track that is silent for a while, and keeps its subscribers.",
+    {"soak-idle-session": "reset"},
+)
+class _TracksWithdrawn(Behaviour):
+    def send_request(self, exchange: Exchange, data: bytes) -> None:
+        super().send_request(exchange, data)
+        if isinstance(exchange.request, Subscribe):
+            exchange.session.call_later(SILENT_SECONDS, exchange.cancel)
