@@ -1058,7 +1058,9 @@ def _facts(item: pytest.Item, case: RunningCase) -> dict[str, Any]:
     }
     if case.relay is not None:
         facts["outcome"] = case.relay.observed.outcome
-        facts["sessions"] = case.relay.on_record()
+        # One that did not come about, and need not have, is no session of a case that passed.
+        tried = case.failed or bool(case.relay.skipped)
+        facts["sessions"] = case.relay.on_record(tried=tried)
         facts["notes"] = case.relay.notes()
         facts.update(case.relay.findings())
         if _given(item.config, "wire"):

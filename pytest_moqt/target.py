@@ -390,9 +390,15 @@ class RelayUnderTest:
             journals = {"left_out": [f"… {left_out} earlier sessions left out"], **journals}
         return journals
 
-    def on_record(self) -> dict[str, dict[str, str]]:
-        """By role, the facts of each session; of very many those of the first and of the last."""
-        known = [(role, dict(facts)) for role, facts in self.records.items()]
+    def on_record(self, *, tried: bool = True) -> dict[str, dict[str, str]]:
+        """By role, the facts of each session; of very many those of the first and of the last.
+
+        Args:
+            tried: Whether those are among them that did not come about.
+        """
+        known = [
+            (role, dict(facts)) for role, facts in self.records.items() if tried or role in self._sessions
+        ]
         if len(known) > MAX_RECORDS:
             known = known[: MAX_RECORDS // 2] + known[-MAX_RECORDS // 2 :]
         return dict(known)

@@ -158,6 +158,28 @@ def test_a_case_that_only_waits_names_what_it_awaited(project: Project) -> None:
         assert least <= values["duration_ms"] < least + 250
 
 
+def test_a_session_that_did_not_come_about_is_none_of_a_case_that_passed(project: Project) -> None:
+    """There is nothing to name it by but what it was dialled with; where the case fails, that is told."""
+    project.write(
+        "test_toy.py",
+        """
+        @pytest.mark.parametrize("bears", [True, False])
+        @pytest.mark.interop("is-refused")
+        async def test_is_refused(relay, monkeypatch, bears):
+            async with relay.connect("first"):
+                monkeypatch.setenv("FAKE_RELAY", "no-setup")
+                with pytest.raises(Exception, match="no SETUP"):
+                    async with relay.connect("second"): pass
+                assert bears
+        """,
+    )
+
+    document = project.tap().document
+
+    assert list(document["is-refused[True]"].values["sessions"]) == ["first"]
+    assert list(document["is-refused[False]"].values["sessions"]) == ["first", "second"]
+
+
 def test_a_session_that_the_relay_ended_is_never_a_pass(project: Project) -> None:
     """Leaving a session that was closed under us fails the case, unless the case waited for that."""
     project.write(
