@@ -243,7 +243,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         metavar="SECONDS",
         dest="moqt_budget",
         help="After this time the cases that remain fail without being run; 0 is no limit. "
-        f"Default: {run_options.DEFAULT_BUDGET:g} with --tap14, else 0.",
+        f"Default: {run_options.DEFAULT_BUDGET:g} with --tap14, else 0, and 0 where a soak is asked for.",
     )
 
 
@@ -404,7 +404,8 @@ def _budget(config: pytest.Config) -> float | None:
     if given:
         with _usage():
             return run_options.seconds(given, "--budget")
-    return run_options.DEFAULT_BUDGET if _given(config, "tap14") else None
+    # A soak alone may take longer than that.
+    return run_options.DEFAULT_BUDGET if _given(config, "tap14") and not _soak_named(config) else None
 
 
 def _relay_configured(config: pytest.Config) -> bool:
@@ -552,6 +553,17 @@ def _asked_for(suite: str, folder: Path, config: pytest.Config) -> bool:
         if absolute.is_relative_to(folder) or f"{path}.".startswith(f"{module}."):
             return True
     return False
+
+
+def _soak_named(config: pytest.Config) -> bool:
+    """Whether cases that take minutes may be what was asked for: by a word, or as a test of their name."""
+    words = {
+        *_profiles(config),
+        *asserted(config.option.markexpr),
+        *asserted(config.option.keyword),
+        *(os.path.basename(arg.replace("::", "/")).removeprefix("test_") for arg in config.args),
+    }
+    return any(word.startswith(catalog.SOAK) for word in words)
 
 
 def _soak_asked_for(item: pytest.Item, config: pytest.Config) -> bool:

@@ -166,3 +166,30 @@ def test_a_run_has_no_budget_of_its_own_without_tap(project: Project) -> None:
     assert project.pytest("--budget", "0.2").code == 1
     assert project.pytest("--budget", "0").code == 0
     assert project.pytest("--tap14", "--budget", "0").code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--profile", "soak"), ("-m", "soak"), ("-k", "soak-toy or other"), ("test_soak.py",)],
+    ids=["profile", "mark", "keyword", "module"],
+)
+def test_a_soak_has_no_budget_but_one_that_is_given(project: Project, arguments: tuple[str, ...]) -> None:
+    """The one that --tap14 has of itself may be over before it is."""
+    own = "from pytest_moqt import options\noptions.DEFAULT_BUDGET = 0.2\n"
+    project.write("conftest.py", f"import fake_session\n{own}\nfake_session.install()\n")
+    soak = "@pytest.mark.interop('soak-{0}', profile='soak')\nasync def test_{0}(relay): time.sleep(0.3)\n"
+    project.write("test_soak.py", soak.format("toy") + soak.format("other"))
+
+    assert project.tap(*arguments).document.verdicts == [("soak-toy", "ok"), ("soak-other", "ok")]
+    given = project.tap(*arguments, "--budget", "0.2")
+    assert given.document["soak-other"].values["message"] == "run budget of 0.2 s used up"
+
+
+def test_other_cases_have_the_budget_of_tap(project: Project) -> None:
+    """However many there are."""
+    own = "from pytest_moqt import options\noptions.DEFAULT_BUDGET = 0.2\n"
+    project.write("conftest.py", f"import fake_session\n{own}\nfake_session.install()\n")
+    case = "@pytest.mark.interop('{0}')\nasync def test_{0}(relay): time.sleep(0.3)\n"
+    project.write("test_toy.py", case.format("one") + case.format("two"))
+
+    assert project.tap().document["two"].values["message"] == "run budget of 0.2 s used up"
