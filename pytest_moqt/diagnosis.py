@@ -213,14 +213,20 @@ def _value(value: Any) -> str:
 
 def _telling(error: BaseException) -> BaseException:
     """The error that tells most: of a group, a failure of the case before anything else."""
-    found = list(leaves(error))
-    # Of several, one that says what came before one that says that nothing did.
-    found.sort(key=lambda leaf: isinstance(leaf, CaseFailure) and leaf.cause == "timeout")
+    found = sorted(leaves(error), key=_rank)
     for kind in (CaseFailure, ConnectError, AssertionError):
         for leaf in found:
             if isinstance(leaf, kind):
                 return leaf
     return found[0] if found else error
+
+
+def _rank(error: BaseException) -> int:
+    """Of several failures, what came before that nothing came, and what a refusal follows from before it.
+
+    A relay that ends a publisher's session refuses whoever waits for that publisher: either may be met first.
+    """
+    return {"rejected": 1, "timeout": 2}.get(error.cause, 0) if isinstance(error, CaseFailure) else 0
 
 
 def citations(anchors: Sequence[str], draft: int | None) -> dict[str, Any]:

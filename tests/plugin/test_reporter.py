@@ -13,6 +13,8 @@ from typing import NamedTuple
 import pytest
 from toys import NEWEST, URL, Project, environment
 
+from pytest_moqt.client.failures import CaseFailure
+from pytest_moqt.diagnosis import diagnose
 from pytest_moqt.protocol.drafts import SUPPORTED
 from tests.sweeps import swept
 
@@ -380,6 +382,16 @@ def test_an_error_of_ours_says_so(project: Project) -> None:
     assert document["bug"].values["cause"] == "internal"
     assert "not of the relay" in document["bug"].values["message"]
     assert document["group"].values["cause"] == "rejected"
+
+
+@pytest.mark.parametrize("causes", [*itertools.permutations(["closed", "rejected", "timeout"])], ids="-".join)
+def test_of_several_failures_the_one_is_told_that_others_follow_from(causes: tuple[str, ...]) -> None:
+    """The end of a session before a refusal, and that before what never came; however they are met."""
+    failures = [CaseFailure(cause, cause=cause, expected="", received="") for cause in causes]
+
+    told = diagnose(ExceptionGroup("", [failures[0], ExceptionGroup("", failures[1:])]))
+
+    assert told["cause"] == "closed"
 
 
 STEPS = """
