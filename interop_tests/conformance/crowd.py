@@ -24,6 +24,7 @@ from pytest_moqt import (
     PublishDone,
     PublishDoneStatus,
     RelayUnderTest,
+    RequestAbandoned,
     RequestError,
     RequestErrorCode,
     SessionEnded,
@@ -43,14 +44,22 @@ AT_A_TIME = 5
 "That come at once: a relay in a slow language gets each of them served before we give up on it."
 OBJECT_SECONDS = 10.0
 "For an object to be with everybody: three hundred times what it takes."
-FULL = ("closed", "webtransport", "tls")
-"How a connection is refused that comes about with others: by QUIC, HTTP, or what is in front of them."
-ENDED = (SessionError.NO_ERROR, SessionError.INTERNAL_ERROR, SessionError.TOO_MANY_REQUESTS)
-"How a session may end that is one too many: no draft has a code for that."
+FULL = ("closed", "webtransport", "tls", "timeout")
+"How a connection is refused that comes about with others: by QUIC, HTTP, what is in front of them, or not."
+ENDED = {
+    "session": (SessionError.NO_ERROR, SessionError.INTERNAL_ERROR, SessionError.TOO_MANY_REQUESTS),
+    # NO_ERROR, INTERNAL_ERROR and CONNECTION_REFUSED (RFC 9000 section 20.1).
+    "quic": (0x0, 0x1, 0x2),
+    # H3_NO_ERROR, H3_INTERNAL_ERROR and H3_EXCESSIVE_LOAD (RFC 9114 section 8.1), and those of QUIC.
+    "http3": (0x0, 0x1, 0x2, 0x100, 0x102, 0x107),
+}
+"How a session may end that is one too many, by the layer that says it: no draft has a code for that."
 REFUSED = (RequestErrorCode.EXCESSIVE_LOAD, RequestErrorCode.GOING_AWAY)
 UNNAMED, NAMED_SINCE = RequestErrorCode.INTERNAL_ERROR, drafts(17)
 "What EXCESSIVE_LOAD has to be before there is such a code, and the drafts that have it."
 GIVEN_UP = (PublishDoneStatus.EXCESSIVE_LOAD, PublishDoneStatus.TOO_FAR_BEHIND)
+RESET = (0x5, 0x9)
+"The same as codes of streams, in every draft that has them (`stream-reset-codes`)."
 NAMED = 5
 "Subscribers that a failure names."
 
@@ -64,6 +73,8 @@ class Crowd:
         self.subscriptions: list[Subscription] = []
         self.turned_away: list[str] = []
         "What those were told that were not."
+        self.given_up: list[str] = []
+        "What those were told that were let in, and then get no more."
         self._relay = relay
         self._namespace = namespace
         self._sessions = sessions
@@ -87,19 +98,22 @@ class Crowd:
         try:
             session = await self._sessions.enter_async_context(self._relay.connect(role))
         except ConnectError as refusal:
-            if refusal.kind == "timeout":
-                # "SHOULD send an Initial packet containing a CONNECTION_CLOSE frame with error code
-                # CONNECTION_REFUSED" (RFC 9000 section 5.2.2).
-                self._relay.warn("no-refusal", f"a connection that is one too many is not refused: {refusal}")
-            elif refusal.kind not in FULL:
+            if refusal.kind not in FULL:
                 raise
-            self.turned_away.append(str(refusal))
+            self._turn_away(refusal, waited=refusal.kind == "timeout")
         except SetupError as refusal:
-            if refusal.cause != "setup" or refusal.received == "timeout":
+            if refusal.cause != "setup":
                 raise
-            self.turned_away.append(str(refusal))
+            self._turn_away(refusal, waited=refusal.received == "timeout")
         else:
             await self._subscribe(session)
+
+    def _turn_away(self, refusal: Exception, *, waited: bool) -> None:
+        if waited:
+            # "SHOULD send an Initial packet containing a CONNECTION_CLOSE frame with error code
+            # CONNECTION_REFUSED" (RFC 9000 section 5.2.2).
+            self._relay.warn("no-refusal", f"one that is one too many should be refused: {refusal}")
+        self.turned_away.append(str(refusal))
 
     async def _subscribe(self, session: ClientSession) -> None:
         try:
@@ -107,10 +121,16 @@ class Crowd:
             answer = await session.answer(request)
         except SessionEnded:
             close = session.closed
-            if close is None or not close.by_peer or close.code not in ENDED:
+            if close is None or not close.by_peer or close.code not in ENDED.get(close.layer, ()):
                 raise
             session.close_awaited = True
             self.turned_away.append(session.describe_close(close))
+            return
+        except RequestAbandoned as abandoned:
+            # "The endpoint is overloaded and is resetting this stream" (`stream-reset-codes`).
+            if "EXCESSIVE_LOAD" not in abandoned.received:
+                raise
+            self.turned_away.append(abandoned.received)
             return
         if isinstance(answer, SubscribeOk):
             self.subscriptions.append(Subscription(session, request, answer, Arrivals(session)))
@@ -152,15 +172,21 @@ class Crowd:
             for each in self.subscriptions:
                 tasks.create_task(wait(each))
         for each in late:
-            await self._give_up(each)
+            await self._give_up(each, place)
         self._judge(place, payload(*place, size))
 
-    async def _give_up(self, late: Subscription) -> None:
-        """Leave out a subscriber that was told that it gets no more."""
+    async def _give_up(self, late: Subscription, place: Place) -> None:
+        """Leave out a subscriber that was told that it is too much for the relay, or too slow."""
         done = await came(late.session, PublishDone, about=late.request)
+        codes = [stream.reset_code for stream in late.subgroups if stream.group == place[0]]
         if done is not None and done.status in GIVEN_UP:
-            self.subscriptions.remove(late)
-            self._relay.info(f"the subscription of {late.session.role} was ended with {done.status}")
+            said = f"PUBLISH_DONE {done.status}"
+        elif code := next((code for code in codes if code in RESET), None):
+            said = f"RESET_STREAM {code:#x}"
+        else:
+            return
+        self.subscriptions.remove(late)
+        self.given_up.append(f"{said} ({late.session.role})")
 
     def _judge(self, place: Place, sent: bytes) -> None:
         """See that everybody has what was sent."""

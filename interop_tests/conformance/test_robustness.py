@@ -236,6 +236,10 @@ async def test_load_fanout_100(relay: RelayUnderTest) -> None:
                 await crowd.get(stream, (group, number), CROWD_SIZE)
             stream.finish()
 
+        if crowd.given_up:
+            relay.info(f"{len(crowd.given_up)} subscriptions were given up: {crowd.given_up[0]}")
+        if not crowd.subscriptions:
+            relay.warn("nobody-served", "the relay has let subscribers in and given all of them up")
         relay.measured.update(crowd.measured(), upstream_subscriptions=len(source.asked))
         assert [each.session.role for each in crowd.subscriptions if each.places != sent] == []
 

@@ -9,7 +9,7 @@ from aioquic.quic.packet import QuicErrorCode
 
 from pytest_moqt.protocol.messages import RequestError, Subscribe, SubscribeOk
 from pytest_moqt.protocol.objects import SubgroupHeader
-from pytest_moqt.protocol.registries import RequestErrorCode, SessionError
+from pytest_moqt.protocol.registries import RequestErrorCode, SessionError, StreamError
 from pytest_moqt.protocol.spans import drafts
 from pytest_moqt.protocol.transport import TransportClosed
 from pytest_moqt.protocol.values import TrackNamespace
@@ -18,6 +18,8 @@ from pytest_moqt.relay.defects.chapter import CONFORMANCE, INFO, WARN, Chapter
 from pytest_moqt.relay.exchange import Exchange
 from pytest_moqt.relay.session import Session
 
+HEADER = 8
+"Bytes of a stream by which it is known of which group it is; an object is longer."
 BEHIND = 128 * 1024
 "Bytes that a subscriber has not acknowledged, with which all others wait for it."
 LOOK_SECONDS = 0.02
@@ -156,6 +158,18 @@ class _SixtyFourServed(Behaviour):
 class _OtherBytes(_SixtyFourServed):
     def send_too_many(self, session: Session, stream_id: int, data: bytes, fin: bool) -> None:
         session.write(stream_id, data[:-1] + bytes(255 - octet for octet in data[-1:]), fin=fin)
+
+
+@under_load.against(
+    "sixty-fifth-is-given-up",
+    "It resets the streams to the sixty-fifth session that gets objects, and to all after it, as too much.",
+    {"load-fanout-100": INFO},
+    drafts(17),
+)
+class _GivenUp(_SixtyFourServed):
+    def send_too_many(self, session: Session, stream_id: int, data: bytes, fin: bool) -> None:  # noqa: ARG002
+        session.write(stream_id, data[:HEADER])
+        self.reset_objects(session, stream_id, StreamError.EXCESSIVE_LOAD)
 
 
 @under_load.against(
