@@ -2,8 +2,9 @@
 
 Rules:
 
-- A decoder gives a stream's header first, then its objects, each whole. A stream that ends inside an
-  object is a PROTOCOL_VIOLATION ("If a sender ... FIN", `message-object`).
+- A decoder gives a stream's header first, then its objects, each whole; large ones of subgroups in parts as
+  they come, where that is asked for. A stream that ends inside an object is a PROTOCOL_VIOLATION ("If a
+  sender ... FIN", `message-object`).
 - Object ids in subgroups are differences on the wire: the first is absolute, later ones are the
   previous id plus the difference plus one (`subgroup-header`).
 - `publisher_priority` None is the priority that the subscription has.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 from pytest_moqt.protocol.buffer import Reader, Writer, counted
@@ -116,6 +118,28 @@ class StreamObject(Record):
         values["properties"] = properties
 
 
+class ObjectBeginning(Record):
+    """An object of a subgroup stream whose payload follows in parts."""
+
+    object_id: int
+    length: int
+    "Bytes of the whole payload, at least 1."
+    properties: Properties = _NO_PROPERTIES
+
+
+class ObjectPart(Record):
+    """The next bytes of the payload of the object that has begun."""
+
+    payload: bytes
+    left: int
+    "Bytes of the payload that follow these; 0: the object is whole."
+
+    def __init__(self, payload: bytes, left: int) -> None:
+        values = self.__dict__
+        values["payload"] = payload
+        values["left"] = left
+
+
 class FetchHeader(Record):
     """FETCH_HEADER: which FETCH a stream answers."""
 
@@ -166,7 +190,9 @@ class ObjectDatagram(Record):
 
 
 StreamHeader = SubgroupHeader | FetchHeader | Padding
-StreamItem = SubgroupHeader | FetchHeader | Padding | StreamObject | FetchObject | FetchRangeEnd
+ObjectItem = StreamObject | ObjectBeginning | ObjectPart
+"What a subgroup stream brings behind its header."
+StreamItem = SubgroupHeader | FetchHeader | Padding | ObjectItem | FetchObject | FetchRangeEnd
 
 
 def is_subgroup_type(number: int, draft: Draft) -> bool:
@@ -224,17 +250,26 @@ class DataStreamDecoder:
         "The header's bytes, once it came."
         self._descending = descending
         self._is_descending = False
-        self._chunks: list[bytes] = []
+        # Not a list of what came: thousands of pieces would leave holes in the memory where they were.
+        self._pending = BytesIO()
         self._size = 0
         self._wanted = 1
+        self._whole_below: int | None = None
+        self._left = 0
+        "Bytes that are missing of the object that was begun."
         self._object: int | None = None
         self._fetched: FetchObject | None = None
         self._place: tuple[int, int] | None = None
 
     @property
+    def received(self) -> int:
+        """Bytes of the stream that were fed."""
+        return self.consumed + self._size
+
+    @property
     def pending(self) -> bytes:
         """What was fed and not understood yet, or could not be: what follows the `consumed` bytes."""
-        return b"".join(self._chunks)
+        return self._pending.getvalue()
 
     def feed(self, data: bytes, fin: bool = False) -> list[StreamItem]:
         """Take the next bytes.
@@ -252,10 +287,15 @@ class DataStreamDecoder:
             return items
         if len(self.beginning) < BEGINNING:
             self.beginning += data[: BEGINNING - len(self.beginning)]
-        self._chunks.append(data)
         self._size += len(data)
-        if self._size >= self._wanted:
-            reader = Reader(b"".join(self._chunks), self.draft.integers)
+        if self._size < self._wanted:
+            self._pending.write(data)
+        else:
+            if self._pending.tell():
+                self._pending.write(data)
+                data = self._pending.getvalue()
+                self._pending = BytesIO()
+            reader = Reader(data, self.draft.integers)
             try:
                 self._take(reader, items)
             except RemoteProtocolError as error:
@@ -266,10 +306,13 @@ class DataStreamDecoder:
             finally:
                 # After an error too: what it is about is then what is pending, however it was cut.
                 self.consumed += reader.offset
-                self._chunks = [reader.rest()]
+                self._pending.write(reader.rest())
             self._wanted = max(self._wanted - self._size, 0)
-            self._size = len(self._chunks[0])
+            self._size = self._pending.tell()
             self._wanted += self._size
+        if fin and self._left:
+            missing = f"the stream ends {counted(self._left)} before the end of an object"
+            raise ProtocolViolation(missing, offset=self.consumed)
         if fin and self._size and not isinstance(self.header, Padding):
             raise ProtocolViolation(
                 f"the stream ends {counted(self._size)} into "
@@ -280,6 +323,22 @@ class DataStreamDecoder:
             raise ProtocolViolation("the stream ends before its type", offset=self.consumed)
         return items
 
+    def give_parts(self, whole_below: int) -> list[StreamItem]:
+        """Give objects of a subgroup in parts from now on, but for those that are there whole.
+
+        Args:
+            whole_below: Objects whose payload has fewer bytes are waited for.
+
+        Returns:
+            What is there by now.
+
+        Raises:
+            RemoteProtocolError: As `feed`.
+        """
+        self._whole_below = whole_below
+        self._wanted = 0
+        return self.feed(b"")
+
     def _take(self, reader: Reader, items: list[StreamItem]) -> None:
         # One byte more than there is, unless an item knows better how much it lacks.
         self._wanted = self._size + 1
@@ -288,6 +347,8 @@ class DataStreamDecoder:
             try:
                 if self.header is None:
                     item: StreamItem = self._pull_header(reader)
+                elif self._left:
+                    item = self._pull_part(reader)
                 elif isinstance(self.header, SubgroupHeader):
                     item = self._pull_subgroup_object(reader, self.header)
                 else:
@@ -328,17 +389,26 @@ class DataStreamDecoder:
 
     def _await(self, reader: Reader, length: int, limit: int, what: str) -> None:
         """Go on only when that many bytes are there; what is long is then read once, not with each packet."""
-        if length > limit:
-            raise ObjectTooLarge(f"{what} of {length} bytes, at most {limit} are taken here")
+        self._check_size(length, limit, what)
         if reader.remaining < length:
             self._wanted = self._size + length - reader.remaining
             raise NeedMoreData
+
+    @staticmethod
+    def _check_size(length: int, limit: int, what: str) -> None:
+        if length > limit:
+            raise ObjectTooLarge(f"{what} of {length} bytes, at most {limit} are taken here")
 
     def _pull_payload(self, reader: Reader, length: int) -> bytes:
         self._await(reader, length, self.max_object_size, "an object")
         return reader.take(length)
 
-    def _pull_subgroup_object(self, reader: Reader, header: SubgroupHeader) -> StreamObject:
+    def _pull_part(self, reader: Reader) -> ObjectPart:
+        payload = reader.take(min(self._left, reader.remaining))
+        self._left -= len(payload)
+        return ObjectPart(payload, self._left)
+
+    def _pull_subgroup_object(self, reader: Reader, header: SubgroupHeader) -> StreamObject | ObjectBeginning:
         start = reader.offset
         delta = reader.vint()
         number = delta if self._object is None else self._object + delta + 1
@@ -346,10 +416,15 @@ class DataStreamDecoder:
             raise ProtocolViolation(f"object id {number} is above 2^64-1", offset=start)
         properties = self._pull_properties(reader) if header.has_properties else _NO_PROPERTIES
         length = reader.vint()
-        if length:
-            item = StreamObject(number, self._pull_payload(reader, length), 0, properties)
-        else:
+        item: StreamObject | ObjectBeginning
+        if not length:
             item = StreamObject(number, b"", self._pull_status(reader, properties), properties)
+        elif self._whole_below is not None and length >= self._whole_below and reader.remaining < length:
+            self._check_size(length, self.max_object_size, "an object")
+            item = ObjectBeginning(number, length, properties)
+            self._left = length
+        else:
+            item = StreamObject(number, self._pull_payload(reader, length), 0, properties)
         self._object = number
         return item
 
@@ -507,11 +582,7 @@ class SubgroupEncoder:
         Raises:
             LocalProtocolError: Its id is not above the last one's, or the stream carries no properties.
         """
-        delta = item.object_id if self._object is None else item.object_id - self._object - 1
-        if delta < 0:
-            raise LocalProtocolError(f"object {item.object_id} cannot follow object {self._object}")
-        if item.properties and not self._header.has_properties:
-            raise LocalProtocolError("the stream's header promises no properties")
+        delta = self._delta(item)
         _check_own(item.status, item.payload, item.properties, self.draft)
         if item.payload and not self._header.has_properties:
             self._object = item.object_id
@@ -527,6 +598,28 @@ class SubgroupEncoder:
         writer.raw(item.payload)
         self._object = item.object_id
         return bytes(writer)
+
+    def beginning(self, item: ObjectBeginning) -> bytes:
+        """The bytes of an object before its payload, which follows as it is.
+
+        Raises:
+            LocalProtocolError: As of `object`.
+        """
+        writer = Writer(self.draft.integers)
+        writer.vint(self._delta(item))
+        if self._header.has_properties:
+            PROPERTIES.push(writer, item.properties, self.draft)
+        writer.vint(item.length)
+        self._object = item.object_id
+        return bytes(writer)
+
+    def _delta(self, item: StreamObject | ObjectBeginning) -> int:
+        delta = item.object_id if self._object is None else item.object_id - self._object - 1
+        if delta < 0:
+            raise LocalProtocolError(f"object {item.object_id} cannot follow object {self._object}")
+        if item.properties and not self._header.has_properties:
+            raise LocalProtocolError("the stream's header promises no properties")
+        return delta
 
 
 class FetchEncoder:

@@ -895,12 +895,20 @@ class Session:
             if decoder.header is not None and not isinstance(decoder.header, Padding):
                 self._events.append(DataStreamEnded(stream_id, decoder.header))
 
+    def octets_of(self, track_alias: int) -> int:
+        """Bytes that came so far of a track's subgroup streams that have not ended, with their headers."""
+        return sum(
+            decoder.received
+            for decoder in self._data.values()
+            if isinstance(decoder.header, SubgroupHeader) and decoder.header.track_alias == track_alias
+        )
+
     def _report_items(self, stream_id: int, decoder: DataStreamDecoder) -> None:
         for item in decoder.completed:
             if isinstance(item, (StreamObject, FetchObject, FetchRangeEnd)):
                 assert decoder.header is not None, "objects follow a header"
                 self._events.append(ObjectReceived(stream_id, decoder.header, item))
-            elif not isinstance(item, Padding):
+            elif isinstance(item, SubgroupHeader | FetchHeader):
                 self._events.append(DataStreamOpened(stream_id, item))
 
     def _note_fill(self, number: int, message: Any) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         FetchObject,
         FetchRangeEnd,
         ObjectDatagram,
+        ObjectPart,
         StreamObject,
         SubgroupHeader,
     )
@@ -388,6 +389,17 @@ class Behaviour:
         """What a subscriber gets of an object; None: nothing."""
         return item
 
+    def passes_parts(self) -> bool:
+        """Whether large objects are passed on as they come ("SHOULD begin sending incomplete objects").
+
+        Who changes objects changes whole ones.
+        """
+        return type(self).forward_object is Behaviour.forward_object
+
+    def forward_part(self, part: ObjectPart) -> ObjectPart | None:
+        """What a subscriber gets of the next bytes of a large object; None: nothing."""
+        return part
+
     def forward_datagram(self, item: ObjectDatagram) -> ObjectDatagram | None:
         """What a subscriber gets of an object in a datagram; None: nothing."""
         return item
@@ -399,7 +411,7 @@ class Behaviour:
         """Whether a subgroup whose stream the subscriber has stopped goes on on another one."""
         return False
 
-    def breaks_off_before(self, item: StreamObject) -> bool:  # noqa: ARG002 - none
+    def breaks_off_before(self, object_id: int) -> bool:  # noqa: ARG002 - none
         """Whether the stream to a subscriber ends before an object, which begins another one."""
         return False
 

@@ -67,6 +67,8 @@ class Cache:
 
     def __init__(self) -> None:
         self.size = 0
+        self.assembled = 0
+        "Beside these, of objects that are not whole yet (`assembly`)."
         self._groups: OrderedDict[tuple[TrackCache, int], None] = OrderedDict()
 
     def begun(self, track: TrackCache, group_id: int) -> None:

@@ -7,6 +7,7 @@ Rules:
   choose to reset the FETCH data stream ..., or indicate the range of unknown Objects", `fetch-handling`).
 - A relay that is subscribed to a track knows its largest object and so where a fetch of it ends; of
   others a publisher is asked, and its FETCH_OK passed on (`message-fetch-ok`).
+- An object that is on its way to subscribers is waited for, not asked for.
 - FETCH_OK is said when the first object is at hand, so that an error can still be said until then.
 - Streams of fetches and of subscriptions are served as their bytes come: the driver has no priorities, and
   priorities are a best effort (`priorities`).
@@ -15,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Protocol
 
 from pytest_moqt.protocol import messages as m
@@ -46,6 +48,9 @@ class PastSource(Source, Protocol):
     @property
     def live(self) -> bool:
         """Whether all that is published comes to the relay, so that it knows the largest object."""
+
+    def await_object(self, place: Location, passed: Callable[[], None]) -> bool:
+        """Whether the object there has begun to pass, and is not whole; if so, call back after its end."""
 
     def fetch_begun(self, fetching: object) -> None:
         """The track is needed."""
@@ -213,6 +218,9 @@ class FetchStream:
     def _look_for(self, place: Location, last: Location) -> bool:
         """Something is unknown: ask, wait, or say so; False: go on later."""
         if self._asked is not None:
+            return False
+        if not self._budget_spent and self._source.await_object(place, self.pump):
+            self._start_budget()
             return False
         if self._asked_to is not None and not self._course.precedes(self._asked_to, place):
             if self._course.precedes(self._asked_to, last):

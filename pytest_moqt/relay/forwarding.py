@@ -7,8 +7,8 @@ Rules:
 - All downstreams of a track share its upstreams. With several publishers, who opens a subgroup first
   has it; copies by others are dropped ("Relay SHOULD attempt to deduplicate Objects").
 - A stream in is a stream out per subscriber, under that subscription's alias and in that session's
-  draft; objects are passed on whole. FIN and reset go the same way; a subscriber that is slow, or stops
-  a stream, affects nobody else.
+  draft; small objects are passed on whole, large ones as they come. FIN and reset go the same way; a
+  subscriber that is slow, or stops a stream, affects nobody else.
 - What passes through is kept (`cache`), for FETCH and fills (`fetching`).
 - A subscription is not ended when its range is: SUBSCRIPTION_ENDED is no duty in any draft, and objects of
   the last group may still be on their way.
@@ -19,14 +19,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import Draft
 from pytest_moqt.protocol.errors import LocalProtocolError, ProtocolViolation
 from pytest_moqt.protocol.objects import (
+    ObjectBeginning,
     ObjectDatagram,
+    ObjectPart,
     StreamObject,
     SubgroupEncoder,
     SubgroupHeader,
@@ -44,6 +46,7 @@ from pytest_moqt.protocol.values import (
     TrackNamespace,
 )
 from pytest_moqt.relay import limits
+from pytest_moqt.relay.assembly import Assembly
 from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.cache import Cache, TrackCache
 from pytest_moqt.relay.clock import Clock, Timer
@@ -100,6 +103,8 @@ class Track:
         self._seen: OrderedDict[Hashable, Upstream] = OrderedDict()
         self._new_groups = NewGroups()
         self._fetches: set[object] = set()
+        self._coming: dict[Location, set[Callable[[], None]]] = {}
+        "Objects that are passed on in parts and are not whole yet, with who waits for them."
 
     @property
     def live(self) -> bool:
@@ -245,6 +250,22 @@ class Track:
         """An object passes through; `cache.trim` follows."""
         if self.behaviour.keeps(item):
             self.cache.add(group_id, subgroup_id, priority, item)
+
+    def begins(self, location: Location, item: ObjectBeginning) -> Assembly:
+        """An object begins to pass through in parts; `passed` follows."""
+        self._coming.setdefault(location, set())
+        return Assembly(self.owner.cache, item)
+
+    def await_object(self, place: Location, passed: Callable[[], None]) -> bool:
+        """Whether the object there has begun to pass, and is not whole; if so, call back after its end."""
+        if place in self._coming:
+            self._coming[place].add(passed)
+        return place in self._coming
+
+    def passed(self, location: Location) -> None:
+        """An object has passed through, or broke off: who waits for it looks again."""
+        for waiting in self._coming.pop(location, ()):
+            waiting()
 
     def claim(self, key: Hashable, upstream: Upstream) -> bool:
         """Whether objects of a subgroup, or a datagram, are this publisher's to bring."""
@@ -857,6 +878,8 @@ class OutgoingSubgroup:
         self._watch: DeliveryWatch | None = None
         self._unsent: list[bytes] = []
         "What came together leaves together: aioquic takes as long for one object as for a packet of them."
+        self._since: float | None = None
+        "When the object began to come that is being passed on."
 
     def start(self) -> bool:
         """Open it and send the header; False: the session takes no more streams."""
@@ -905,18 +928,43 @@ class OutgoingSubgroup:
             return
         self._unsent.append(data)
 
+    def begin(self, item: ObjectBeginning) -> None:
+        """Send the beginning of an object."""
+        self.flush()
+        if self._stream_id is None:
+            return
+        try:
+            data = self._encoder.beginning(item)
+        except LocalProtocolError:
+            self.end(StreamError.INTERNAL_ERROR)
+            return
+        self._since = self._downstream.track.clock.time()
+        self._unsent.append(data)
+
+    def part(self, part: ObjectPart) -> None:
+        """Send more of its payload."""
+        if self._stream_id is None:
+            return
+        self._unsent.append(part.payload)
+        if not part.left:
+            self.flush()
+            self._since = None
+
     def flush(self) -> None:
         """Let the objects go that were sent."""
         if self._stream_id is None or not self._unsent:
             return
         data = b"".join(self._unsent)
         self._unsent.clear()
-        if self._session.transport.backlog(self._stream_id) + len(data) > limits.STREAM_BACKLOG:
+        if self._watch is not None and self._since is not None and self._watch.is_late(self._since):
+            # "MUST check the time elapsed since the first byte of the object" (`delivery-timeouts`).
+            self.end(StreamError.DELIVERY_TIMEOUT)
+        elif self._session.transport.backlog(self._stream_id) + len(data) > limits.STREAM_BACKLOG:
             self.end(StreamError.TOO_FAR_BEHIND)
         else:
             self._session.send_objects(self._stream_id, data)
             if self._watch is not None:
-                self._watch.wrote(len(data))
+                self._watch.wrote(len(data), self._since)
 
     def end(self, error: StreamError | None = None) -> None:
         """End it with a FIN, or a reset for a reason."""
@@ -948,6 +996,10 @@ class SubgroupForwarder:
         self._subgroup = header.subgroup_id
         self._first: int | None = None
         self._streams: dict[Downstream, OutgoingSubgroup | None] = {}
+        self._assembly: Assembly | None = None
+        "Of the object that is passed on in parts, with its place and who gets it."
+        self._place = Location(0, 0)
+        self._takers: list[OutgoingSubgroup] = []
         self._copy = False
         self._ended = False
         self._last: int | None = None
@@ -961,11 +1013,8 @@ class SubgroupForwarder:
             # A status stands where there is no object, and none is the largest (`object-status`).
             self._track.note(location)
         is_first = self._first is None
-        if self._first is None:
-            self._first = item.object_id
-            if self._subgroup is None:
-                self._subgroup = item.object_id
-            self._copy = not self._track.claim((self._header.group_id, self._subgroup), self._upstream)
+        if is_first:
+            self._claim(item.object_id)
         if self._copy:
             return
         self._last = item.object_id
@@ -973,6 +1022,47 @@ class SubgroupForwarder:
         passed = self._track.behaviour.forward_object(item)
         if passed is None:
             return
+        for stream in self._open_for(location, passed.object_id, is_first):
+            stream.send(passed)
+
+    def begin(self, item: ObjectBeginning) -> None:
+        """Pass on the beginning of the next object, to who gets all of it."""
+        location = Location(self._header.group_id, item.object_id)
+        self._track.note(location)
+        is_first = self._first is None
+        if is_first:
+            self._claim(item.object_id)
+        if self._copy:
+            return
+        self._last = item.object_id
+        self._place, self._assembly = location, self._track.begins(location, item)
+        self._takers = self._open_for(location, item.object_id, is_first)
+        for stream in self._takers:
+            stream.begin(item)
+
+    def part(self, item: ObjectPart) -> None:
+        """Pass on more of it."""
+        if self._assembly is None:
+            return
+        self._assembly.add(item.payload)
+        passed = self._track.behaviour.forward_part(item)
+        if passed is not None:
+            for stream in self._takers:
+                stream.part(passed)
+        if not item.left:
+            self._takers = []
+            self._assembled(self._assembly.take())
+
+    def _claim(self, number: int) -> None:
+        """Find out whose the subgroup is, from its first object."""
+        self._first = number
+        if self._subgroup is None:
+            self._subgroup = number
+        self._copy = not self._track.claim((self._header.group_id, self._subgroup), self._upstream)
+
+    def _open_for(self, location: Location, object_id: int, is_first: bool) -> list[OutgoingSubgroup]:
+        """The streams that an object goes to; those are reset that may not leave it out."""
+        streams = []
         for downstream in list(self._track.downstreams):
             stream = self._streams.get(downstream)
             if not downstream.takes(location):
@@ -983,13 +1073,21 @@ class SubgroupForwarder:
                 continue
             if stream is not None and not stream.is_open and self._track.behaviour.reopens_stopped():
                 del self._streams[downstream]
-            elif stream is not None and self._track.behaviour.breaks_off_before(passed):
+            elif stream is not None and self._track.behaviour.breaks_off_before(object_id):
                 stream.end()
                 del self._streams[downstream]
             if downstream not in self._streams:
                 stream = self._streams[downstream] = downstream.open(self._outgoing_header(is_first))
             if stream is not None:
-                stream.send(passed)
+                streams.append(stream)
+        return streams
+
+    def _assembled(self, item: StreamObject | None) -> None:
+        """The object that was passed on in parts is over; None: it is not kept."""
+        self._assembly = None
+        if item is not None:
+            self._track.keep(self._header.group_id, self._subgroup, self._priority, item)
+        self._track.passed(self._place)
 
     def flush(self) -> None:
         """No more objects came with the last one: let it go on."""
@@ -1027,4 +1125,7 @@ class SubgroupForwarder:
         for stream in self._streams.values():
             if stream is not None:
                 stream.end(error)
+        if self._assembly is not None:
+            self._assembly.give_up()
+            self._assembled(None)
         self._upstream.closed_subgroup(self)

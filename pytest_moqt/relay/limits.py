@@ -28,12 +28,17 @@ EARLY_DATAGRAMS = 64
 "The same for datagrams."
 OBJECT_BYTES = 16 * 1024 * 1024
 "One object's payload."
+WHOLE_BYTES = 4096
+"Objects of fewer bytes, which are a few packets, are passed on whole; larger ones as they come."
+ASSEMBLED_BYTES = 64 * 1024 * 1024
+"Of objects that are passed on as they come, what is kept until they are whole, of all tracks."
 DATAGRAMS_A_TURN = 16
 "UDP datagrams that are read before what they bring is sent, if as many are there."
 DATAGRAM_BYTES = 64 * 1024
 "No UDP datagram is longer."
-STREAM_BACKLOG = 8 * 1024 * 1024
-"Bytes of one forwarded stream that a subscriber has not acknowledged; above, the stream is reset."
+STREAM_BACKLOG = 24 * 1024 * 1024
+"""Bytes of one forwarded stream that a subscriber has not acknowledged: an object of the greatest size, and
+half of another; above, the stream is reset."""
 FORWARDED_STREAMS = 1024
 "Forwarded streams that one subscriber has open at a time; objects of further ones are dropped."
 REMEMBERED = 1024

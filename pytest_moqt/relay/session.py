@@ -432,6 +432,11 @@ class Session:
         """Send bytes of a stream for objects."""
         self._behaviour.send_objects(self, stream_id, data, fin)
 
+    @property
+    def passes_parts(self) -> bool:
+        """Whether large objects of the client are passed on as they come."""
+        return self._behaviour.passes_parts()
+
     def end_data_stream(self, stream_id: int, error: StreamError | None = None) -> None:
         """End a stream for objects: with a FIN, or a reset for a reason."""
         if self._outgoing.pop(stream_id, None) is None:

@@ -15,7 +15,9 @@ from pytest_moqt.protocol.objects import (
     FetchHeader,
     FetchObject,
     FetchRangeEnd,
+    ObjectBeginning,
     ObjectDatagram,
+    ObjectPart,
     ObjectTooLarge,
     StreamItem,
     StreamObject,
@@ -37,6 +39,12 @@ class Subgroup(Protocol):
 
     def object(self, item: StreamObject) -> None:
         """Take the next object."""
+
+    def begin(self, item: ObjectBeginning) -> None:
+        """Take the beginning of the next one; its payload follows."""
+
+    def part(self, item: ObjectPart) -> None:
+        """Take more of its payload."""
 
     def flush(self) -> None:
         """No more objects came with the last one: let it go on."""
@@ -188,6 +196,7 @@ class DataStream(IncomingStream):
         self._fetch: FetchSink | None = None
         self._held: list[StreamObject] = []
         self._held_bytes = 0
+        self._in_parts = False
         self._finished = False
         self._ignored = False
         self._timer: Timer | None = None
@@ -199,12 +208,13 @@ class DataStream(IncomingStream):
                 self.session.stream_done(self.stream_id)
             return
         try:
-            items = self._decoder.feed(data, fin)
+            for item in self._decoder.feed(data, fin):
+                self._take(item)
+            if self._target is not None and not self._in_parts:
+                self._pass_parts()
         except ObjectTooLarge as error:
             self._refuse(str(error))
             return
-        for item in items:
-            self._take(item)
         if self._target is not None:
             self._target.flush()
         if fin and not self._ignored:
@@ -237,25 +247,43 @@ class DataStream(IncomingStream):
         """Look whether the track alias is known by now."""
         if self._header is None or self._target is not None or self._ignored:
             return
-        sink = self.session.sink_of(self._header.track_alias)
-        if sink is None:
-            return
         held = self._held
-        self._release()
-        self._target = sink.open_subgroup(self._header)
+        self._find_target(self._header)
+        if self._target is None:
+            return
         for item in held:
             self._target.object(item)
+        self._pass_parts()
         self._target.flush()
         if self._finished:
             self._target.finish()
             self.session.stream_done(self.stream_id)
 
+    def _find_target(self, header: SubgroupHeader) -> None:
+        sink = self.session.sink_of(header.track_alias)
+        if sink is not None:
+            self._release()
+            self._target = sink.open_subgroup(header)
+
+    def _pass_parts(self) -> None:
+        """Take large objects as they come, not before it is known who wants them."""
+        self._in_parts = True
+        if self.session.passes_parts:
+            for item in self._decoder.give_parts(limits.WHOLE_BYTES):
+                self._take(item)
+
     def _take(self, item: StreamItem) -> None:
         if isinstance(item, StreamObject):  # first: there are the most of them
             self._take_object(item)
+        elif isinstance(item, ObjectPart):
+            if self._target is not None:
+                self._target.part(item)
+        elif isinstance(item, ObjectBeginning):
+            if self._target is not None:
+                self._target.begin(item)
         elif isinstance(item, SubgroupHeader):
             self._header = item
-            self.resolve()
+            self._find_target(item)
             if self._target is None:
                 self._timer = self.session.hold_stream(self)
         elif isinstance(item, FetchHeader):

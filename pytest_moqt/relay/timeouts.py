@@ -73,12 +73,17 @@ class DeliveryWatch:
         self._timer: Timer | None = None
         self._fin_timer: Timer | None = None
 
-    def wrote(self, size: int) -> None:
-        """An object was passed on."""
+    def wrote(self, size: int, since: float | None = None) -> None:
+        """An object was passed on; or a part of one that began to come at `since`, by the clock."""
         self._written += size
         if self._within.object is not None:
-            self._due.append((self._clock.time() + self._within.object, self._written))
+            began = self._clock.time() if since is None else since
+            self._due.append((began + self._within.object, self._written))
             self._schedule()
+
+    def is_late(self, since: float) -> bool:
+        """Whether nothing more may be passed on of an object that began to come at `since`."""
+        return self._within.object is not None and self._clock.time() > since + self._within.object
 
     def finished(self) -> None:
         """So was the end of the stream."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -44,9 +44,12 @@ from pytest_moqt.protocol.objects import (
     FetchEncoder,
     FetchObject,
     FetchRangeEnd,
+    ObjectBeginning,
     ObjectDatagram,
+    ObjectPart,
     ObjectTooLarge,
     Padding,
+    StreamObject,
     SubgroupEncoder,
     decode_datagram,
     encode_datagram,
@@ -409,6 +412,73 @@ def test_subgroup_survives_the_wire(draft: Draft, data: st.DataObject) -> None:
 
     assert DataStreamDecoder(draft).feed(written, fin=True) == [header, *objects]
     assert _by_byte(DataStreamDecoder(draft), written) == ([header, *objects], "")
+
+
+@pytest.mark.parametrize("draft", DRAFT_ROWS)
+@settings(PROFILE, max_examples=25)
+@given(data=st.data())
+def test_a_subgroup_in_parts_is_the_same(draft: Draft, data: st.DataObject) -> None:
+    """Whatever the stream is cut into, and from where on parts are wanted; and so it is written again."""
+    header, objects = data.draw(subgroups(draft))
+    pieces = data.draw(cut(_write_subgroup(draft, header, objects)))
+    least = data.draw(st.integers(1, 4))
+    whole_pieces = data.draw(st.integers(0, len(pieces)))
+
+    decoder = DataStreamDecoder(draft)
+    items = [item for piece in pieces[:whole_pieces] for item in decoder.feed(piece)]
+    items += decoder.give_parts(least)
+    items += [item for piece in pieces[whole_pieces:] for item in decoder.feed(piece)]
+    decoder.feed(b"", fin=True)
+
+    assert [header, *_put_together(items[1:], least)] == [header, *objects]
+    encoder = SubgroupEncoder(header, draft)
+    written = [_write_item(encoder, item) for item in items[1:]]
+    assert encoder.header() + b"".join(written) == _write_subgroup(draft, header, objects)
+    assert decoder.received == sum(map(len, pieces))
+
+
+def _put_together(items: Sequence[Any], least: int) -> list[StreamObject]:
+    """The objects of which some came in parts, each of them of this length at least, none of no bytes."""
+    objects: list[StreamObject] = []
+    left = 0
+    for item in items:
+        if isinstance(item, ObjectPart):
+            assert item.payload
+            left -= len(item.payload)
+            assert item.left == left
+            objects[-1] = dataclasses.replace(objects[-1], payload=objects[-1].payload + item.payload)
+            continue
+        assert left == 0
+        if isinstance(item, ObjectBeginning):
+            assert item.length >= least
+            left = item.length
+            item = StreamObject(item.object_id, b"", 0, item.properties)
+        objects.append(item)
+    return objects
+
+
+def _write_item(encoder: SubgroupEncoder, item: Any) -> bytes:
+    if isinstance(item, ObjectPart):
+        return item.payload
+    return encoder.beginning(item) if isinstance(item, ObjectBeginning) else encoder.object(item)
+
+
+@pytest.mark.parametrize("draft", DRAFT_ROWS)
+@settings(PROFILE, max_examples=25)
+@given(data=st.data())
+def test_a_subgroup_in_parts_is_refused_where_it_is_in_whole(draft: Draft, data: st.DataObject) -> None:
+    """And so are streams that end inside an object, at whichever byte."""
+    valid = _write_subgroup(draft, *data.draw(subgroups(draft)))
+    broken = data.draw(st.one_of(damaged(valid), st.integers(0, len(valid)).map(lambda end: valid[:end])))
+
+    def refusal(*, in_parts: bool) -> str:
+        decoder = DataStreamDecoder(draft, max_object_size=16)
+        if in_parts:
+            decoder.give_parts(1)
+        error = _by_byte(decoder, broken)[1]
+        return error.partition(":")[0]
+
+    assert refusal(in_parts=True) == refusal(in_parts=False)
 
 
 @pytest.mark.parametrize("draft", DRAFT_ROWS)

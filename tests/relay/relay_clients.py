@@ -188,6 +188,8 @@ class Incoming:
     stream_id: int
     items: list[StreamItem] = field(default_factory=list)
     fin: bool = False
+    octets: int = 0
+    "Bytes that came."
 
     @property
     def header(self) -> SubgroupHeader:
@@ -227,6 +229,17 @@ class Outgoing:
         if fin:
             self._client.deliver(self.stream_id, b"", fin=True)
         return self
+
+    def begin(self, item: StreamObject, octets: int) -> bytes:
+        """Send an object up to so many bytes of its payload, and give what is missing."""
+        data = self._encoder.object(item)
+        begun = len(data) - len(item.payload) + octets
+        self.deliver(data[:begun])
+        return data[begun:]
+
+    def deliver(self, data: bytes, fin: bool = False) -> None:
+        """Send bytes that are whatever they are."""
+        self._client.deliver(self.stream_id, data, fin)
 
     def reset(self, code: int) -> None:
         """Abandon it."""
@@ -312,6 +325,7 @@ class Client:
                 self._decoders[stream_id] = DataStreamDecoder(
                     self.draft, descending=self._falling.__contains__
                 )
+            stream.octets += len(data)
             stream.items += self._decoders[stream_id].feed(data, fin)
             stream.fin = fin
             return

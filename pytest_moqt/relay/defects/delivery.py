@@ -126,8 +126,8 @@ class _AliasWrong(Behaviour):
     "data",
 )
 class _SubgroupSplit(Behaviour):
-    def breaks_off_before(self, item: StreamObject) -> bool:
-        return item.object_id == CHOSEN
+    def breaks_off_before(self, object_id: int) -> bool:
+        return object_id == CHOSEN
 
 
 @in_delivery("subgroup-doubled", "It forwards each subgroup on two streams.", DELIVERED, "data")

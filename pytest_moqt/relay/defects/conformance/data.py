@@ -12,7 +12,7 @@ import dataclasses
 
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.errors import RemoteProtocolError
-from pytest_moqt.protocol.objects import ObjectDatagram, StreamObject, SubgroupHeader
+from pytest_moqt.protocol.objects import ObjectDatagram, ObjectPart, StreamObject, SubgroupHeader
 from pytest_moqt.protocol.parameters import Parameter, Property
 from pytest_moqt.protocol.registries import SessionError, StreamError
 from pytest_moqt.protocol.spans import drafts
@@ -24,6 +24,9 @@ from pytest_moqt.relay.session import Session
 
 SHORT = (1 << 16) - 1
 "Bytes: the longest payload whose length has two bytes."
+LOST = 1 << 16
+LONG = 2 << 20
+"Bytes of a stream that are many."
 FEW_OBJECTS = 1024
 FEW_SESSIONS = 8
 FEW_GROUPS = 100
@@ -44,6 +47,76 @@ of_objects = Chapter("Conformance: data", CONFORMANCE)
 class _PayloadCut(Behaviour):
     def forward_object(self, item: StreamObject) -> StreamObject | None:
         return dataclasses.replace(item, payload=item.payload[:SHORT])
+
+
+@of_objects.against(
+    "objects-stored-first",
+    "It passes on nothing of an object before it has all of it.",
+    {"object-streamed-incrementally": WARN},
+)
+class _StoredFirst(Behaviour):
+    def passes_parts(self) -> bool:
+        return False
+
+
+@of_objects.against(
+    "parts-sent-twice",
+    "It passes on each part of a large object twice.",
+    {"object-streamed-incrementally": "data"},
+)
+class _PartsTwice(Behaviour):
+    def forward_part(self, part: ObjectPart) -> ObjectPart | None:
+        return dataclasses.replace(part, payload=part.payload * 2)
+
+
+@of_objects.against(
+    "last-parts-lost",
+    "It ends the stream of a large object 64 KiB before its end.",
+    {"object-streamed-incrementally": "data"},
+)
+class _LastPartsLost(Behaviour):
+    def forward_part(self, part: ObjectPart) -> ObjectPart | None:
+        return part if part.left >= LOST else None
+
+
+class _LongStreams(Behaviour):
+    """What becomes of a forwarded stream when it gets long."""
+
+    def __init__(self) -> None:
+        self._sent: dict[tuple[Session, int], int] = {}
+
+    def send_objects(self, session: Session, stream_id: int, data: bytes, fin: bool) -> None:
+        place = (session, stream_id)
+        before = self._sent.get(place, 0)
+        self._sent[place] = before + len(data)
+        if self._sent[place] <= LONG:
+            super().send_objects(session, stream_id, data, fin)
+        elif before <= LONG:
+            self.cut(session, stream_id)
+
+    def cut(self, session: Session, stream_id: int) -> None:
+        """End a stream that is long enough."""
+        raise NotImplementedError
+
+
+@of_objects.against(
+    "long-streams-ended",
+    "It ends a stream with a FIN where it has 2 MiB.",
+    {"object-16mib": "data"},
+)
+class _LongStreamsEnded(_LongStreams):
+    def cut(self, session: Session, stream_id: int) -> None:
+        session.write(stream_id, b"", fin=True)
+
+
+@of_objects.against(
+    "long-streams-reset",
+    "It resets a stream with EXCESSIVE_LOAD where it has 2 MiB.",
+    {"object-16mib": WARN},
+)
+class _LongStreamsReset(_LongStreams):
+    def cut(self, session: Session, stream_id: int) -> None:
+        self.reset_objects(session, stream_id, StreamError.EXCESSIVE_LOAD)
 
 
 @of_objects.against(
@@ -101,8 +174,8 @@ class _SplitAtGaps(Behaviour):
     def __init__(self) -> None:
         self._next = 0
 
-    def breaks_off_before(self, item: StreamObject) -> bool:
-        is_next, self._next = item.object_id == self._next, item.object_id + 1
+    def breaks_off_before(self, object_id: int) -> bool:
+        is_next, self._next = object_id == self._next, object_id + 1
         return not is_next
 
 
