@@ -80,6 +80,8 @@ SENT, RECEIVED = "sent", "received"
 _ARROWS = {SENT: ">", RECEIVED: "<"}
 
 Item = StreamObject | FetchObject | FetchRangeEnd | ObjectDatagram
+Place = tuple[int | None, int]
+"Group and object; no group where the stream's header has it. A payload may be large, and is not kept."
 
 
 class Entry:
@@ -220,8 +222,8 @@ class Tally:
         self.unit = unit
         self.units = 0
         self.octets = 0
-        self.first: Item | None = None
-        self.last: Item | None = None
+        self.first: Place | None = None
+        self.last: Place | None = None
         self.header: StreamHeader | None = None
         self.head = b""
         self.kind = ""
@@ -236,8 +238,8 @@ class Tally:
     def count(self, items: Sequence[Item]) -> None:
         """Take note of objects, in order."""
         if self.first is None:
-            self.first = items[0]
-        self.last = items[-1]
+            self.first = _ids(items[0])
+        self.last = _ids(items[-1])
         self.units += len(items)
 
     def __str__(self) -> str:
@@ -308,9 +310,13 @@ def _when(entry: Entry) -> float:
     return entry.at_ms
 
 
-def _place(header: StreamHeader | None, item: Item) -> str:
-    group = header.group_id if isinstance(header, SubgroupHeader) else getattr(item, "group_id", 0)
-    return f"group {group} object {item.object_id}"
+def _ids(item: Item) -> Place:
+    return getattr(item, "group_id", None), item.object_id
+
+
+def _place(header: StreamHeader | None, place: Place) -> str:
+    group = header.group_id if isinstance(header, SubgroupHeader) else place[0] or 0
+    return f"group {group} object {place[1]}"
 
 
 class Journal:

@@ -37,7 +37,7 @@ from pytest_moqt.client.url import Endpoint
 from pytest_moqt.client.wording import describe_close, describe_error, describe_stream_error
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.drafts import Draft, draft, draft_of_alpn, draft_of_wt_protocol
-from pytest_moqt.protocol.errors import NeedMoreData, RemoteProtocolError
+from pytest_moqt.protocol.errors import LocalProtocolError, NeedMoreData, RemoteProtocolError
 from pytest_moqt.protocol.events import (
     Close,
     DatagramReceived,
@@ -430,6 +430,17 @@ class ClientSession:
         if isinstance(event, ObjectReceived):
             self._held_octets -= _octets(event)
         return event
+
+    async def receive_octets(self, octets: int, track_alias: int) -> None:
+        """Wait until so many bytes came of a track's subgroup streams that go on, whatever they complete.
+
+        Raises:
+            CaseFailure: The session ended.
+        """
+        what = f"{octets} bytes under track alias {track_alias}"
+        await self._wait(
+            what, lambda: self._session.octets_of(track_alias) >= octets or None, initiative=True
+        )
 
     async def receive_data(self) -> ObjectReceived | DataStreamEnded | DataStreamReset | ObjectDatagram:
         """The next of what `receive_object` and `receive_datagram` give, whichever is there first."""
@@ -905,24 +916,46 @@ class DataStream(Generic[ItemT]):
         self._transport = transport
         self._encode = encode
         self._journal = journal
+        self._rest = b""
+        "What is missing of an object that was begun."
 
     def write(self, item: ItemT, *, fin: bool = False, edit: Callable[[bytes], bytes] | None = None) -> None:
         """Send an object, with `fin` as the last; `edit` changes its bytes before they are sent."""
+        self._check_whole()
         data = self._encode(item) if edit is None else edit(self._encode(item))
         self._journal.wrote_object(self.stream_id, item)
         self._transport.send(self.stream_id, data, fin=fin)
 
     def finish(self) -> None:
         """End the stream: all that belongs to it was sent."""
+        self._check_whole()
         self._transport.send(self.stream_id, b"", fin=True)
 
     def reset(self, code: int) -> None:
         """Abandon the stream with a stream error's number."""
         self._transport.reset(self.stream_id, code)
 
+    def _check_whole(self) -> None:
+        if self._rest:
+            raise LocalProtocolError(f"{len(self._rest)} bytes of the object before were not sent")
+
 
 class SubgroupStream(DataStream[StreamObject]):
     """Objects of a subgroup."""
+
+    def write_beginning(self, item: StreamObject, octets: int) -> None:
+        """Send an object up to so many bytes of its payload; `write_rest` sends the others."""
+        self._check_whole()
+        data = self._encode(item)
+        begun = len(data) - len(item.payload) + octets
+        self._rest = data[begun:]
+        self._journal.wrote_object(self.stream_id, item)
+        self._transport.send(self.stream_id, data[:begun], fin=False)
+
+    def write_rest(self, *, fin: bool = False) -> None:
+        """Send what is missing of the object that was begun, with `fin` as the last."""
+        rest, self._rest = self._rest, b""
+        self._transport.send(self.stream_id, rest, fin=fin)
 
 
 class FetchStream(DataStream["FetchObject | FetchRangeEnd"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import weakref
 
 import pytest
 from journal_sessions import Relay
@@ -198,6 +199,18 @@ def test_our_own_streams_are_there_too(draft: Draft) -> None:
     assert f"> stream {stream.stream_id}: FIN after 2 objects, " in relay.line("FIN")
     assert relay.line("FIN").endswith("group 7 object 0 to group 7 object 1")
     assert "RESET_STREAM CANCELLED (0x1) after 0 objects" in relay.line("RESET_STREAM")
+
+
+def test_objects_are_not_kept() -> None:
+    """Each may have megabytes, and a journal lasts as long as its session."""
+    relay = Relay(DRAFTS[18])
+    item = StreamObject(0, bytes(1000))
+    relay.session.open_subgroup(HEADER).write(item)
+
+    left = weakref.ref(item)
+    del item
+
+    assert left() is None
 
 
 @pytest.mark.parametrize("draft", ALL)

@@ -15,9 +15,11 @@ from pytest_moqt.client.session import ClientSession
 from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.buffer import Reader
 from pytest_moqt.protocol.drafts import DRAFTS, Draft, Topology
+from pytest_moqt.protocol.errors import LocalProtocolError
 from pytest_moqt.protocol.framing import decode, encode, pull_frame
 from pytest_moqt.protocol.layouts import Sender
 from pytest_moqt.protocol.objects import (
+    DataStreamDecoder,
     ObjectDatagram,
     StreamObject,
     SubgroupEncoder,
@@ -51,6 +53,7 @@ class Silence:
 
     def __init__(self) -> None:
         self.stopped: list[int] = []
+        self.sent: dict[int, bytes] = {}
         self._next = {True: 2, False: 0}
 
     def open_stream(self, *, unidirectional: bool) -> int:
@@ -59,7 +62,7 @@ class Silence:
         return stream_id
 
     def send(self, stream_id: int, data: bytes, *, fin: bool = False) -> None:
-        pass
+        self.sent[stream_id] = self.sent.get(stream_id, b"") + data
 
     def stop(self, stream_id: int, code: int) -> None:
         self.stopped.append(stream_id)
@@ -262,3 +265,54 @@ async def test_breaches_beside_the_case_are_bounded(draft: Draft, monkeypatch: p
 
     assert len(session.notes()) == 2
     assert session.closed is None
+
+
+@pytest.mark.parametrize("draft", ALL)
+def test_an_object_is_sent_in_two_goes(draft: Draft) -> None:
+    """So much of its payload, then the rest; nothing else comes between, nor the end of the stream."""
+    session, transport = opened(draft)
+    stream = session.open_subgroup(SubgroupHeader(5, 0))
+    decoder = DataStreamDecoder(draft)
+    decoder.feed(transport.sent[stream.stream_id])
+    item = StreamObject(0, b"0123456789")
+
+    stream.write_beginning(item, 4)
+
+    assert decoder.feed(transport.sent[stream.stream_id][decoder.consumed :]) == []
+    assert transport.sent[stream.stream_id].endswith(b"0123")
+    for early in (
+        lambda: stream.write(StreamObject(1)),
+        lambda: stream.write_beginning(item, 1),
+        stream.finish,
+    ):
+        with pytest.raises(LocalProtocolError, match="6 bytes of the object before were not sent"):
+            early()
+    stream.write_rest()
+    stream.write(StreamObject(1, b"next"), fin=True)
+    sent = DataStreamDecoder(draft).feed(transport.sent[stream.stream_id], fin=True)
+    assert sent[1:] == [item, StreamObject(1, b"next")]
+
+
+@pytest.mark.parametrize("draft", ALL)
+async def test_bytes_that_complete_nothing_are_seen(draft: Draft) -> None:
+    """Of streams of a track that go on, and of no other track."""
+    session, _ = opened(draft)
+    encoder = SubgroupEncoder(SubgroupHeader(5, 0), draft)
+    data = encoder.header() + encoder.object(StreamObject(0, bytes(100)))
+    wait = asyncio.ensure_future(session.receive_octets(50, 5))
+    other = asyncio.ensure_future(session.receive_octets(1, 6))
+
+    session.handle(StreamData(DATA_STREAM, data[:49]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not wait.done()
+    session.handle(StreamData(DATA_STREAM, data[49:50]))
+    await wait
+
+    session.handle(StreamData(DATA_STREAM, data[50:], fin=True))
+    ended = asyncio.ensure_future(session.receive_octets(1, 5))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for waiting in (other, ended):
+        assert not waiting.done()
+        waiting.cancel()
