@@ -33,6 +33,8 @@ from .tracks import (
 from .waits import silence
 
 MEBIBYTE = 1024 * 1024
+LARGE, BEGINNING = 200_000, 10_000
+"Bytes of an object that takes a while, and of its beginning that is enough to begin with."
 MANY_OBJECTS = 3000
 "Of one stream: some hundred packets, and a third of a second in a relay of Python."
 MANY_GROUPS = 200
@@ -146,6 +148,44 @@ async def test_object_1mib(relay: RelayUnderTest) -> None:
 
         assert subscription.places == [(0, 0)]
         assert _digest(subscription.payloads[0, 0]) == _digest(payload(0, 0, MEBIBYTE))
+
+
+@pytest.mark.interop("object-16mib", timeout=30.0, profile="data", level="should")
+@pytest.mark.spec("relay-object-handling", "closing-subgroup-streams", "model-object")
+async def test_object_16mib(relay: RelayUnderTest) -> None:
+    """An object of 16 mebibytes comes in one piece, with its bytes; what is given up does not look whole."""
+    async with established(relay) as (publication, subscription):
+        # Some seconds in a relay of Python, for 14000 packets in and as many out.
+        publication.group(0, [0], size=16 * MEBIBYTE)
+
+        # No draft bounds objects, and none forbids that a relay gives up what it has no room for.
+        with relay.should(f"an object of {16 * MEBIBYTE} bytes comes whole"):
+            await subscription.streams(1, seconds=27.0)
+            (stream,) = subscription.subgroups
+            # A FIN within the object is broken data, and fails the case by itself.
+            assert stream.ended, f"the stream was reset with {stream.reset_code}"
+
+        for octets in subscription.payloads.values():
+            assert _digest(octets) == _digest(payload(0, 0, 16 * MEBIBYTE))
+        assert subscription.places == [(0, 0)] or not any(each.ended for each in subscription.subgroups)
+
+
+@pytest.mark.interop("object-streamed-incrementally", timeout=6.0, profile="data", level="should")
+@pytest.mark.spec("subscriptions", "relay-object-handling")
+async def test_object_streamed_incrementally(relay: RelayUnderTest) -> None:
+    """The beginning of a large object comes before its publisher has sent the end, and then all of it."""
+    async with established(relay) as (publication, subscription):
+        stream = publication.open(0)
+        stream.write_beginning(StreamObject(0, payload(0, 0, LARGE)), LARGE // 2)
+
+        # A second passes only where a relay waits for the whole.
+        async with relay.should("the beginning of an object is passed on before its end is there", seconds=1):
+            await subscription.session.receive_octets(BEGINNING, subscription.alias)
+        stream.write_rest(fin=True)
+
+        await subscription.streams(1)
+        assert subscription.places == [(0, 0)]
+        assert _digest(subscription.payloads[0, 0]) == _digest(payload(0, 0, LARGE))
 
 
 @pytest.mark.interop("many-small-objects", timeout=15.0, profile="data")

@@ -44,7 +44,8 @@ Parameters = Mapping[Parameter | int, Any]
 
 def payload(group: int, number: int, size: int = 32) -> bytes:
     """What an object holds: bytes that no other object has."""
-    return (f"{group}/{number};".encode() * (size // 4 + 1))[:size]
+    beginning = f"{group}/{number};".encode()
+    return (beginning * -(-size // len(beginning)))[:size]
 
 
 @dataclass
