@@ -26,7 +26,7 @@ IDLE = (
 
 
 @pytest.mark.interop("soak-idle-session", timeout=30.0, profile="soak", level="may")
-@pytest.mark.spec("security-timeouts", "idle-connection-handling", "relays-moq")
+@pytest.mark.spec("timeouts", "security-timeouts", "idle-connection-handling", "relays-moq")
 async def test_soak_idle_session(relay: RelayUnderTest) -> None:
     """After a long silence a track goes on, or its subscriber has been told that it does not."""
     async with sourced(relay) as source, relay.connect("subscriber") as subscriber:
