@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from pytest_moqt.relay.exchange import Exchange
     from pytest_moqt.relay.internals import ServerConnection
     from pytest_moqt.relay.ranges import Range
+    from pytest_moqt.relay.schedule import Rank
     from pytest_moqt.relay.session import Session
     from pytest_moqt.relay.timeouts import Timeouts
 
@@ -406,6 +407,10 @@ class Behaviour:
 
     def unknown_alias(self, session: Session) -> None:
         """Take note of a stream of a client under a track alias that nobody has named yet."""
+
+    def rank(self, rank: Rank) -> Rank:
+        """By what a stream of objects is sent among the others of its session."""
+        return rank
 
     def reopens_stopped(self) -> bool:
         """Whether a subgroup whose stream the subscriber has stopped goes on on another one."""

@@ -21,7 +21,7 @@ from typing import ClassVar, Protocol
 from aioquic.h3.connection import ErrorCode
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic import events as quic_events
-from aioquic.quic.connection import NetworkAddress, QuicConnection
+from aioquic.quic.connection import NetworkAddress
 from aioquic.quic.packet import QuicFrameType
 
 from pytest_moqt.protocol.drafts import Draft, draft_of_alpn
@@ -56,6 +56,7 @@ from pytest_moqt.protocol.webtransport import (
     wire_code,
 )
 from pytest_moqt.relay import internals, limits
+from pytest_moqt.relay.schedule import Rank
 
 logger = logging.getLogger("pytest_moqt.relay")
 
@@ -117,7 +118,7 @@ class Host(Protocol):
 class Connection:
     """A QUIC connection of a client, from its first packet to the end of its draining period."""
 
-    def __init__(self, quic: QuicConnection, host: Host) -> None:
+    def __init__(self, quic: internals.ServerConnection, host: Host) -> None:
         self.quic = quic
         self.address: NetworkAddress | None = None
         "Whence the last datagram came."
@@ -265,6 +266,10 @@ class SessionTransport(StreamTransport):
         # Even nothing has to be written: only that takes the id.
         self.quic.send_stream_data(stream_id, self._prefix(stream_id))
         return stream_id
+
+    def rank(self, stream_id: int, rank: Rank) -> None:
+        """Send a stream of objects by a rank among the others; what has none goes before."""
+        self.quic.rank(stream_id, rank)
 
     def send(self, stream_id: int, data: bytes, *, fin: bool = False) -> None:
         """Queue bytes; after a reset, a stop or the session's end it does nothing."""

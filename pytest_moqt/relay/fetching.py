@@ -9,8 +9,8 @@ Rules:
   others a publisher is asked, and its FETCH_OK passed on (`message-fetch-ok`).
 - An object that is on its way to subscribers is waited for, not asked for.
 - FETCH_OK is said when the first object is at hand, so that an error can still be said until then.
-- Streams of fetches and of subscriptions are served as their bytes come: the driver has no priorities, and
-  priorities are a best effort (`priorities`).
+- A fetch stream is sent by the priority that the publisher gave the object that was passed to the transport
+  last: of what waits there, a mebibyte at most, the transport does not know the parts.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from pytest_moqt.relay.clock import Timer
 from pytest_moqt.relay.course import LAST_OBJECT, Course, after, end_of, last_of
 from pytest_moqt.relay.exchange import Exchange
 from pytest_moqt.relay.ranges import selected
+from pytest_moqt.relay.schedule import DEFAULT_PRIORITY, Rank, Share
 from pytest_moqt.relay.session import Session
 
 EMPTY_RANGE, UNKNOWN_RANGE, TIMED_OUT_RANGE = 0x8C, 0x10C, 0x20C
@@ -84,6 +85,7 @@ class FetchStream:
         request_id: Of the request that the stream answers.
         course: Which places, in which order.
         owner: Whose request that is.
+        rank: By what the stream is sent; where it has got to is put down there.
         fill_ms: FILL_TIMEOUT; None: not given.
     """
 
@@ -94,9 +96,11 @@ class FetchStream:
         request_id: int,
         course: Course,
         owner: StreamOwner,
+        rank: Rank,
         fill_ms: int | None = None,
     ) -> None:
         self.over = False
+        self._rank = rank
         self._source = source
         self._session = session
         self._request_id = request_id
@@ -128,7 +132,7 @@ class FetchStream:
         """Open the stream, if it is not yet; False: there will be none."""
         if self._stream_id is not None:
             return True
-        stream_id = self._session.open_data_stream(self._stopped)
+        stream_id = self._session.open_data_stream(self._stopped, self._rank)
         if stream_id is None:
             error = m.RequestError(RequestErrorCode.INTERNAL_ERROR, "too many streams are open")
             self._owner.opens_failed(error)
@@ -296,6 +300,7 @@ class FetchStream:
         except LocalProtocolError:
             self._fail(StreamError.INTERNAL_ERROR)
             return
+        self._rank.publisher_priority, self._rank.group = kept.priority, place.group
         self._write(data)
 
     def _say_unknown(self, last: Location) -> None:
@@ -372,6 +377,7 @@ class Fetching:
         request = exchange.request
         assert isinstance(request, m.Fetch)
         self._parameters = request.parameters
+        self._share = Share(self._parameters.get(Parameter.SUBSCRIBER_PRIORITY, DEFAULT_PRIORITY))
         order = _order(self._parameters, source.properties, self._draft)
         self._descending = source.behaviour.fetch_order(exchange, order) is GroupOrder.DESCENDING
         self._stream: FetchStream | None = None
@@ -419,8 +425,11 @@ class Fetching:
         """Not ours: nothing to take."""
 
     def received(self, message: m.Message) -> None:
-        """Take REQUEST_UPDATE, which may change the priority: nothing that this relay knows."""
-        if isinstance(message, m.RequestUpdate) and self._session.answers_updates():
+        """Take REQUEST_UPDATE, which may change the priority."""
+        if not isinstance(message, m.RequestUpdate):
+            return
+        self._share.priority = message.parameters.get(Parameter.SUBSCRIBER_PRIORITY, self._share.priority)
+        if self._session.answers_updates():
             reply = m.RequestOk(KeyValues(), request_id=message.request_id)
             self.exchange.send(reply, answering=m.RequestUpdate)
 
@@ -559,7 +568,8 @@ class Fetching:
     def _begin_stream(self, course: Course, fill_ms: int | None) -> FetchStream:
         number = self.exchange.request_id
         assert number is not None
-        self._stream = FetchStream(self._source, self._session, number, course, self, fill_ms)
+        rank = Rank(self._share)
+        self._stream = FetchStream(self._source, self._session, number, course, self, rank, fill_ms)
         return self._stream
 
     def _refuse(self, code: RequestErrorCode, reason: str) -> None:
@@ -600,9 +610,10 @@ class Fill:
         course: Course,
         owner: FillOwner,
         fill_ms: int | None,
+        rank: Rank,
     ) -> None:
         self._owner = owner
-        self._stream = FetchStream(source, session, request_id, course, self, fill_ms)
+        self._stream = FetchStream(source, session, request_id, course, self, rank, fill_ms)
 
     def begin(self) -> None:
         """Open the stream, send what is known, ask for the rest."""

@@ -54,14 +54,12 @@ from pytest_moqt.relay.exchange import Exchange
 from pytest_moqt.relay.fetching import Fetching, Fill, fill_course
 from pytest_moqt.relay.new_groups import NewGroups
 from pytest_moqt.relay.ranges import Range, following, is_backwards, is_past, selected
+from pytest_moqt.relay.schedule import DEFAULT_PRIORITY, Rank, Share
 from pytest_moqt.relay.session import Session
 from pytest_moqt.relay.timeouts import DeliveryWatch, Timeouts, timeouts
 from pytest_moqt.relay.track_properties import unknown_mandatory, unsupported
 
 FullTrackName = tuple[TrackNamespace, bytes]
-
-DEFAULT_PRIORITY = 128
-"Of a publisher that states none (`publisher-priority`)."
 
 
 def accept_update(exchange: Exchange, update: m.RequestUpdate, parameters: Parameters | None = None) -> None:
@@ -522,6 +520,7 @@ class Downstream:
         self.forward = track.behaviour.forward_state(parameters.get(Parameter.FORWARD, 1))
         self.new_group: int | None = parameters.get(Parameter.NEW_GROUP_REQUEST)
         "What it was opened with."
+        self._share = Share(parameters.get(Parameter.SUBSCRIBER_PRIORITY, DEFAULT_PRIORITY))
         self._parameters = parameters
         self._wanted: Filter | None = parameters.get(Parameter.SUBSCRIPTION_FILTER)
         self._range = Range()
@@ -647,8 +646,8 @@ class Downstream:
         """Whether the object there is to be sent."""
         return self.established and self.forward and location in self._range
 
-    def open(self, header: SubgroupHeader) -> OutgoingSubgroup | None:
-        """Open a stream; None: the session takes no more, or shall have none."""
+    def open(self, header: SubgroupHeader, subgroup: int | None) -> OutgoingSubgroup | None:
+        """Open a stream for a subgroup; None: the session takes no more, or shall have none."""
         draft = self.session.draft
         priority = header.publisher_priority
         if priority is None and not draft.subgroup_flags & _DEFAULT_PRIORITY_FLAG:
@@ -663,7 +662,7 @@ class Downstream:
         )
         if passed is None:
             return None
-        stream = OutgoingSubgroup(self, passed)
+        stream = OutgoingSubgroup(self, passed, self._rank(header, subgroup))
         if not stream.start():
             return None
         self._opened += 1
@@ -785,14 +784,19 @@ class Downstream:
         inside: Parameters | None = parameters.get(Parameter.FILL_PARAMETERS)
         if inside is None or request_id is None or self.exchange is None:
             return
-        order = self._parameters.get(Parameter.GROUP_ORDER, self.track.group_order)
-        course = fill_course(inside, self._wanted, order, self.track.largest)
+        course = fill_course(inside, self._wanted, self._group_order, self.track.largest)
         if course is not None and self.track.behaviour.fills(self.exchange, self.forward):
             timeout = inside.get(Parameter.FILL_TIMEOUT)
-            fill = Fill(self.track, self.session, request_id, course, self, timeout)
+            fill = Fill(self.track, self.session, request_id, course, self, timeout, self._fill_rank(inside))
             self._fills.add(fill)
             self.track.fetch_begun(fill)
             fill.begin()
+
+    def _fill_rank(self, inside: Parameters) -> Rank:
+        own: int | None = inside.get(Parameter.SUBSCRIBER_PRIORITY)
+        order = inside.get(Parameter.GROUP_ORDER, self._group_order)
+        share = self._share if own is None else Share(own)
+        return Rank(share, subgroup=_BEFORE_SUBGROUPS, last=order != self._group_order)
 
     def _check_narrower(self, wanted: Filter | None) -> None:
         """Draft 14: "The Start Location MUST NOT decrease and the End Group MUST NOT increase" (9.10)."""
@@ -834,6 +838,8 @@ class Downstream:
         }
         unchanged = [pair for pair in self._parameters.pairs if pair[0] not in changed]
         self._parameters = KeyValues([*unchanged, *changed.items()])
+        # "a best effort SHOULD be made to apply the change to all objects that have not been scheduled".
+        self._share.priority = parameters.get(Parameter.SUBSCRIBER_PRIORITY, self._share.priority)
         if Parameter.FORWARD in parameters:
             forward = self.track.behaviour.forward_state(parameters[Parameter.FORWARD])
             resumed = forward and not self.forward
@@ -841,6 +847,18 @@ class Downstream:
             self.forward = forward
             self.track.forward_changed()
         return resumed
+
+    @property
+    def _group_order(self) -> GroupOrder:
+        """The subscriber's, or else the publisher's, which comes with its answer."""
+        order: GroupOrder = self._parameters.get(Parameter.GROUP_ORDER, self.track.group_order)
+        return order
+
+    def _rank(self, header: SubgroupHeader, subgroup: int | None) -> Rank:
+        self._share.descending = self._group_order == GroupOrder.DESCENDING
+        priority = header.publisher_priority
+        priority = self.track.default_priority if priority is None else priority
+        return Rank(self._share, priority, header.group_id, subgroup or 0)
 
     def _select(self) -> None:
         part = selected(self._wanted, self.track.largest)
@@ -861,6 +879,8 @@ _STICKY = (
 )
 "What an update changes for streams that begin later."
 
+_BEFORE_SUBGROUPS = -1
+
 # Bits of stream and datagram types of which a draft's row says whether it has them (`Draft`).
 _DEFAULT_PRIORITY_FLAG = 0x20
 _FIRST_OBJECT_FLAG = 0x40
@@ -870,9 +890,10 @@ _DATAGRAM_DEFAULT_PRIORITY_FLAG = 0x08
 class OutgoingSubgroup:
     """One forwarded stream to one subscriber."""
 
-    def __init__(self, downstream: Downstream, header: SubgroupHeader) -> None:
+    def __init__(self, downstream: Downstream, header: SubgroupHeader, rank: Rank) -> None:
         self._downstream = downstream
         self._session = downstream.session
+        self._rank = rank
         self._encoder = SubgroupEncoder(header, downstream.session.draft)
         self._stream_id: int | None = None
         self._watch: DeliveryWatch | None = None
@@ -887,7 +908,7 @@ class OutgoingSubgroup:
             header = self._encoder.header()
         except LocalProtocolError:
             return False
-        self._stream_id = self._session.open_data_stream(self._stopped)
+        self._stream_id = self._session.open_data_stream(self._stopped, self._rank)
         if self._stream_id is None:
             return False
         self._session.send_objects(self._stream_id, header)
@@ -1077,7 +1098,8 @@ class SubgroupForwarder:
                 stream.end()
                 del self._streams[downstream]
             if downstream not in self._streams:
-                stream = self._streams[downstream] = downstream.open(self._outgoing_header(is_first))
+                header = self._outgoing_header(is_first)
+                stream = self._streams[downstream] = downstream.open(header, self._subgroup)
             if stream is not None:
                 streams.append(stream)
         return streams
@@ -1102,7 +1124,7 @@ class SubgroupForwarder:
             # A subgroup without objects is counted all the same.
             for downstream in self._track.downstreams:
                 if downstream.takes(Location(self._header.group_id, 0)):
-                    self._streams[downstream] = downstream.open(self._header)
+                    self._streams[downstream] = downstream.open(self._header, self._subgroup)
         if self._header.end_of_group and self._last is not None:
             self._track.cache.end_group(self._header.group_id, self._last + 1)
         self._end(None)

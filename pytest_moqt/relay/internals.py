@@ -7,10 +7,19 @@ the same.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from aioquic.h3.connection import H3Connection
-from aioquic.quic.connection import END_STATES, QuicConnection, QuicConnectionState
+from aioquic.quic.connection import END_STATES, QuicConnection, QuicConnectionState, stream_is_unidirectional
+
+if TYPE_CHECKING:
+    from aioquic.quic.packet_builder import QuicPacketBuilder
+    from aioquic.quic.recovery import QuicPacketSpace
+    from aioquic.quic.stream import QuicStream
+
+    from pytest_moqt.relay.schedule import Rank
 
 # Settings by which clients of later drafts of WebTransport recognise a server (draft-ietf-webtrans-http3
 # section 9.2): WT_ENABLED of the newest, WT_MAX_SESSIONS of the ones between. aioquic sends draft 02's.
@@ -94,12 +103,59 @@ def can_write(quic: QuicConnection, stream_id: int) -> bool:
 
 
 class ServerConnection(QuicConnection):
-    """A client's QUIC connection at a server that need not offer all that aioquic has."""
+    """A client's QUIC connection at a server that need not offer all that aioquic has, and has priorities.
+
+    aioquic fills a packet with what streams have in the order of its queue, and puts those that were in it at
+    the end; here the queue is put in order before each packet.
+    """
 
     early_data = True
     "Whether tickets allow data before the handshake is complete, and such data is taken."
     migration = True
     "Whether clients are told that they may go on from another address."
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._ranks: dict[QuicStream, Rank] = {}
+        self._turns = itertools.count(1)
+
+    def rank(self, stream_id: int, rank: Rank) -> None:
+        """Send a stream by a rank; streams that have none are sent before all that do."""
+        self._ranks[self._streams[stream_id]] = rank
+        if len(self._ranks) > 2 * len(self._streams):
+            # aioquic forgets a stream when all of it was acknowledged, and tells nobody.
+            self._ranks = {each: kept for each, kept in self._ranks.items() if not each.is_finished}
+
+    def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
+        super()._write_connection_limits(builder, space)
+        self._put_in_order()  # here, as nothing else of aioquic's comes once in each packet before streams
+
+    def _put_in_order(self) -> None:
+        queue = self._streams_queue
+        waiting = [stream for stream in queue if not stream.sender.buffer_is_empty]
+        if len(waiting) < 2:
+            return
+        # What is left has a reset to say, or nothing.
+        rest = [stream for stream in queue if stream.sender.buffer_is_empty]
+        waiting.sort(key=self._urgency)
+        queue[:] = rest + waiting
+
+    def _urgency(self, stream: QuicStream) -> tuple[int, ...]:
+        rank = self._ranks.get(stream)
+        if rank is not None:
+            return (2, *rank.urgency)
+        assert stream.stream_id is not None, "none but the handshake's own have none"
+        # "the control streams SHOULD be prioritized highest, followed by the bidi request streams and then
+        # all subscribed Objects" (`scheduling-algorithm`); up to 16 the control stream is one of the latter.
+        return (0,) if stream_is_unidirectional(stream.stream_id) else (1,)
+
+    def _write_stream_frame(
+        self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream, max_offset: int
+    ) -> int:
+        used = super()._write_stream_frame(builder, space, stream, max_offset)
+        if used and (rank := self._ranks.get(stream)) is not None:
+            rank.share.served = next(self._turns)
+        return used
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)

@@ -64,6 +64,7 @@ from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.client_setup import check_setup
 from pytest_moqt.relay.clock import Clock, Timer
 from pytest_moqt.relay.exchange import Exchange, Owner
+from pytest_moqt.relay.schedule import Rank
 from pytest_moqt.relay.streams import (
     ControlStream,
     DataStream,
@@ -100,6 +101,9 @@ class RelayTransport(StreamTransport, Protocol):
 
     def backlog(self, stream_id: int) -> int:
         """Bytes of a stream that the client has not acknowledged."""
+
+    def rank(self, stream_id: int, rank: Rank) -> None:
+        """Send a stream of objects by a rank among the others; what has none goes before."""
 
 
 class RequestRouter(Protocol):
@@ -420,11 +424,20 @@ class Session:
         owner = None if exchange is None or exchange.over else exchange.owner
         return owner if isinstance(owner, FetchSink) else None
 
-    def open_data_stream(self, on_stop: Callable[[], None]) -> int | None:
-        """Open a stream for objects; `on_stop` is called when the client stops it. None: too many are."""
+    def open_data_stream(self, on_stop: Callable[[], None], rank: Rank) -> int | None:
+        """Open a stream for objects.
+
+        Args:
+            on_stop: Called when the client stops it.
+            rank: By which it is sent among the others.
+
+        Returns:
+            None when too many are open.
+        """
         if self.closed or len(self._outgoing) >= limits.FORWARDED_STREAMS:
             return None
         stream_id = self.transport.open_stream(unidirectional=True)
+        self.transport.rank(stream_id, self._behaviour.rank(rank))
         self._outgoing[stream_id] = on_stop
         return stream_id
 

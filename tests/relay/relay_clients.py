@@ -43,6 +43,7 @@ from pytest_moqt.protocol.transport import (
 from pytest_moqt.protocol.values import GroupOrder, KeyValues
 from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.routing import Router
+from pytest_moqt.relay.schedule import Rank
 from pytest_moqt.relay.session import Session
 
 MessageT = TypeVar("MessageT", bound=m.Message)
@@ -121,6 +122,7 @@ class FakeTransport:
         self.max_datagram_size = 1200
         self.credit = 100
         self.unacknowledged = 0
+        self.ranks: dict[int, Rank] = {}
 
     @property
     def name(self) -> str:
@@ -134,6 +136,10 @@ class FakeTransport:
     def backlog(self, stream_id: int) -> int:
         """What a test set."""
         return self.unacknowledged
+
+    def rank(self, stream_id: int, rank: Rank) -> None:
+        """Note it."""
+        self.ranks[stream_id] = rank
 
     def open_stream(self, *, unidirectional: bool) -> int:
         """The next id of the server."""

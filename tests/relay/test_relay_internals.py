@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from aioquic.buffer import encode_uint_var
 from aioquic.quic.configuration import QuicConfiguration
@@ -10,6 +12,7 @@ from aioquic.quic.events import DatagramFrameReceived, QuicEvent, StreamDataRece
 
 from pytest_moqt.relay import internals
 from pytest_moqt.relay.certificates import self_signed
+from pytest_moqt.relay.schedule import Rank, Share
 
 CLIENT, SERVER = ("192.0.2.1", 1000), ("192.0.2.2", 4443)
 
@@ -25,7 +28,7 @@ class Pair:
                 alpn_protocols=["h3"], verify_mode=0, max_datagram_frame_size=65535
             )
         )
-        self.server = QuicConnection(
+        self.server = internals.ServerConnection(
             configuration=QuicConfiguration(
                 is_client=False,
                 alpn_protocols=["h3"],
@@ -166,3 +169,97 @@ def test_what_http3_holds_back_is_counted(pair: Pair) -> None:
 
     assert http3.buffered(0) == 100
     assert http3.buffered(4) == 0
+
+
+# ---- the order of streams ------------------------------------------------------------------------
+
+
+class Ranked(Pair):
+    """The same, whose server sends a packet at a time."""
+
+    def open(self, rank: Rank | None, size: int) -> int:
+        """A stream of the server's with so many bytes to send."""
+        server = self.server
+        stream_id = server.get_next_available_stream_id(is_unidirectional=True)
+        server.send_stream_data(stream_id, bytes(size), end_stream=True)
+        if rank is not None:
+            server.rank(stream_id, rank)
+        return stream_id
+
+    def arrivals(self) -> list[int]:
+        """The streams that the client was sent parts of, packet by packet."""
+        self.events(self.client)
+        self.exchange()
+        came = [
+            event.stream_id for event in self.events(self.client) if isinstance(event, StreamDataReceived)
+        ]
+        return [stream_id for stream_id, _ in itertools.groupby(came)]
+
+
+LONG = 5000
+"Bytes that several packets are needed for."
+
+
+@pytest.fixture
+def ranked() -> Ranked:
+    return Ranked()
+
+
+def test_streams_are_sent_by_their_ranks_to_the_end(ranked: Ranked) -> None:
+    """Whatever the order in which they were opened, and however many packets each one takes."""
+    first, second = Share(10), Share(200, descending=True)
+    later = [ranked.open(Rank(second, 5, group), LONG) for group in (0, 1)]
+    lowest = ranked.open(Rank(first, 9, 0, 0), LONG)
+    fourth, third = (ranked.open(Rank(first, 5, 7, subgroup), LONG) for subgroup in (4, 3))
+    sooner = ranked.open(Rank(first, 5, 6, 8), LONG)
+
+    assert ranked.arrivals() == [sooner, third, fourth, lowest, later[1], later[0]]
+
+
+def test_requests_alike_take_turns(ranked: Ranked) -> None:
+    """None of them waits for the end of another, whatever the numbers of their groups."""
+    one, other = Share(), Share()
+    streams = [ranked.open(Rank(one, group=0), LONG), ranked.open(Rank(other, group=9), LONG)]
+
+    arrivals = ranked.arrivals()
+
+    assert set(arrivals) == set(streams)
+    assert len(arrivals) >= 6
+
+
+def test_a_priority_that_changes_counts_for_what_waits(ranked: Ranked) -> None:
+    """The client's window is closed meanwhile."""
+    one, other = Share(10), Share(20)
+    window = ranked.server._remote_max_data
+    ranked.server._remote_max_data = 0
+    streams = [ranked.open(Rank(one), LONG), ranked.open(Rank(other), LONG)]
+    assert ranked.arrivals() == []
+
+    one.priority = 30
+    ranked.server._remote_max_data = window
+
+    assert ranked.arrivals() == streams[::-1]
+
+
+def test_what_has_no_rank_goes_first(ranked: Ranked) -> None:
+    """Control streams, then those of requests."""
+    urgent = ranked.open(Rank(Share(0), 0), LONG)
+    ranked.client.send_stream_data(0, b"x")
+    ranked.exchange()
+    ranked.server._remote_max_data = 0
+    ranked.open(Rank(Share(0), 0), 100)
+    ranked.server.send_stream_data(0, bytes(LONG))
+    control = ranked.open(None, LONG)
+    ranked.arrivals()
+    ranked.server._remote_max_data = 100_000
+
+    assert ranked.arrivals() == [control, 0, urgent + 4]
+
+
+def test_ranks_of_streams_that_are_over_are_forgotten(ranked: Ranked) -> None:
+    """A connection that lives long has many."""
+    for _ in range(50):
+        ranked.open(Rank(Share()), 10)
+        ranked.exchange()
+
+    assert len(ranked.server._ranks) < 10
