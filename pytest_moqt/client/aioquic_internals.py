@@ -147,9 +147,26 @@ class ClientConnection(QuicConnection):
     withholds_credit = False
     "Whether the peer gets no more flow-control credit, for data nor for streams, than it has."
 
+    @property
+    def credit_left(self) -> int:
+        """Bytes that the peer may still send on all streams together."""
+        return self._local_max_data.value - self._local_max_data.used
+
+    def extend_credit(self, octets: int) -> None:
+        """Let the peer send so many bytes more on all streams together, and no others while withholding."""
+        self._local_max_data.value += octets
+
     def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
+        limit = self._local_max_data
         if not self.withholds_credit:
             super()._write_connection_limits(builder, space)
+        elif limit.value != limit.sent:
+            # aioquic doubles what is used by half.
+            used, limit.used = limit.used, 0
+            try:
+                super()._write_connection_limits(builder, space)
+            finally:
+                limit.used = used
 
     def _write_stream_limits(
         self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream

@@ -321,6 +321,15 @@ class Connection:
         """Let the relay send no more than it may by now, as if what comes were read no longer."""
         self.quic.withholds_credit = True
 
+    def release_credit(self, octets: int) -> None:
+        """Let the relay send so many bytes more, on all streams together, while credit is withheld."""
+        self.quic.extend_credit(octets)
+        self._carrier.driver.send_soon()
+
+    async def wait_credit_used(self, seconds: float) -> bool:
+        """Whether the relay sends within that time all that it may while credit is withheld."""
+        return await self._until(lambda: self.quic.credit_left <= 0, seconds)
+
     def grant_credit(self) -> None:
         """Let the relay send again, as if all were read that has come."""
         self.quic.withholds_credit = False

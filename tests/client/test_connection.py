@@ -29,7 +29,7 @@ from pytest_moqt.client.errors import ConnectError
 from pytest_moqt.client.session import ClientSession, connect
 from pytest_moqt.client.tls import TlsOptions
 from pytest_moqt.client.url import parse_relay_url
-from pytest_moqt.protocol.messages import PublishNamespace, RequestOk, Subscribe
+from pytest_moqt.protocol.messages import PublishNamespace, RequestError, RequestOk, Subscribe
 from pytest_moqt.protocol.registries import SessionError
 from pytest_moqt.relay import limits
 from pytest_moqt.relay.behaviour import Behaviour
@@ -160,6 +160,29 @@ async def test_credit_that_is_withheld_stays_withheld(transport: str, withheld: 
             # What answers the requests needs a packet more than what acknowledges them.
             assert await session.connection.ping(DEADLINE)
             assert (session.connection.facts.limits_raised == before) == withheld
+
+
+@pytest.mark.parametrize("transport", ["quic", "webtransport"])
+async def test_credit_is_released_by_the_byte(transport: str) -> None:
+    """The relay sends what it is allowed to, each time, and the rest when nothing is withheld any more."""
+    window, step = 1024, 300
+    with EmbeddedRelay() as relay:
+        async with session_with(QuicOptions(max_data=window), relay, transport) as session:
+            connection = session.connection
+            connection.withhold_credit()
+            asked = [await session.open(Subscribe((b"nobody",), b"%d" % number)) for number in range(100)]
+
+            assert await connection.wait_credit_used(DEADLINE)
+            before = connection.facts.limits_raised
+            for _ in range(3):
+                connection.release_credit(step)
+                assert connection.quic.credit_left == step
+                assert await connection.wait_credit_used(DEADLINE)
+            assert connection.facts.limits_raised == before + 3
+            connection.grant_credit()
+
+            for request in asked:
+                assert isinstance(await session.answer(request), RequestError)
 
 
 async def test_a_wait_ends_with_what_is_awaited_or_with_its_time() -> None:
