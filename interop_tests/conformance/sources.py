@@ -146,7 +146,11 @@ class Source:
     """A track at its publisher."""
 
     def __init__(
-        self, session: ClientSession, namespace: tuple[bytes, ...], properties: Mapping[int, Any]
+        self,
+        session: ClientSession,
+        namespace: tuple[bytes, ...],
+        properties: Mapping[int, Any],
+        alias: int = ALIAS,
     ) -> None:
         self.session = session
         self.namespace = namespace
@@ -155,7 +159,7 @@ class Source:
         self.largest: Location | None = None
         self.ended = False
         "Whether all was said to be sent: there is nothing more to subscribe to."
-        self._aliases = itertools.count(ALIAS)
+        self._aliases = itertools.count(alias)
         self._subgroups: list[SourceStream] = []
         self._properties = KeyValues(properties)
         self._changed = asyncio.Event()
@@ -221,7 +225,7 @@ class Source:
         self._tasks.add(asyncio.create_task(self._tell()))
         try:
             while True:
-                request = await self.session.receive(Subscribe, where=lambda each: each.track_name == TRACK)
+                request = await self.session.receive(Subscribe, where=self._is_ours)
                 if self.ended:
                     error = RequestError(RequestErrorCode.DOES_NOT_EXIST, "the track has ended")
                     await self.session.reply(request, error)
@@ -237,9 +241,12 @@ class Source:
             for task in self._tasks:
                 task.cancel()
 
+    def _is_ours(self, request: Subscribe | TrackStatus) -> bool:
+        return request.track_namespace == self.namespace and request.track_name == TRACK
+
     async def _tell(self) -> None:
         while True:
-            status = await self.session.receive(TrackStatus)
+            status = await self.session.receive(TrackStatus, where=self._is_ours)
             await self.session.reply(status, RequestOk(self._state()))
             await self.session.finish(status)
 
@@ -267,7 +274,12 @@ class Source:
 
 @contextlib.asynccontextmanager
 async def serving(
-    relay: RelayUnderTest, publisher: ClientSession, *, properties: Mapping[int, Any] | None = None
+    relay: RelayUnderTest,
+    publisher: ClientSession,
+    *,
+    properties: Mapping[int, Any] | None = None,
+    name: str = NAMESPACE,
+    alias: int = ALIAS,
 ) -> AsyncIterator[Source]:
     """A track that a session publishes: the namespace is announced, and every SUBSCRIBE accepted.
 
@@ -275,10 +287,12 @@ async def serving(
         relay: Under test.
         publisher: The session.
         properties: Of the track.
+        name: Of its namespace, where the session publishes several tracks.
+        alias: What it calls the track in the first answer, and the ones that follow in others.
     """
-    namespace = relay.namespace(NAMESPACE)
+    namespace = relay.namespace(name)
     await announce(publisher, namespace)
-    source = Source(publisher, namespace, properties or {})
+    source = Source(publisher, namespace, properties or {}, alias)
     # No task group: what the case finds has to leave it as it is, a skip too.
     task = asyncio.create_task(source.serve())
     try:

@@ -19,10 +19,12 @@ from aioquic.quic.crypto import CryptoPair, KeyUnavailableError
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicProtocolVersion
 from aioquic.tls import AlertDescription, AlertNoApplicationProtocol, CipherSuite, Epoch
 
-from pytest_moqt.relay.internals import ServerConnection
+from pytest_moqt.relay.internals import ServerConnection, window_left
 
 ODD_EARLY_DATA = 16384
 "What TLS over TCP might say; over QUIC only 0xffffffff is allowed (RFC 9001 section 4.6.1)."
+WIDE = 64 * 1024
+"Bytes of a window."
 NO_COMMON_CIPHER = QuicErrorCode.CRYPTO_ERROR + AlertDescription.handshake_failure
 
 
@@ -86,6 +88,14 @@ class IgnoresLimits(ServerConnection):
     def _handle_max_stream_data_frame(self, *arguments: Any) -> None:
         for _ in ("stream", "limit"):
             _buffer(arguments).pull_uint_var()
+
+
+class OrdersInWideWindows(ServerConnection):
+    """Sends streams in turns while the client's window is narrower than what may wait for it."""
+
+    def _put_in_order(self) -> None:
+        if window_left(self) > WIDE:
+            super()._put_in_order()
 
 
 class IgnoresStreamLimits(ServerConnection):

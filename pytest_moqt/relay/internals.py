@@ -88,6 +88,11 @@ def unacknowledged(quic: QuicConnection, stream_id: int) -> int:
     return len(stream.sender._buffer) if stream is not None else 0
 
 
+def window_left(quic: QuicConnection) -> int:
+    """Bytes of streams that the client lets the server send now, on all together."""
+    return quic._remote_max_data - quic._remote_max_data_used
+
+
 def pending_datagrams(quic: QuicConnection) -> int:
     """Datagrams that wait for their first packet."""
     return len(quic._datagrams_pending)

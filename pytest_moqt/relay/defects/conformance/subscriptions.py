@@ -11,13 +11,17 @@ from pytest_moqt.protocol import messages as m
 from pytest_moqt.protocol.errors import RemoteProtocolError
 from pytest_moqt.protocol.objects import StreamObject
 from pytest_moqt.protocol.parameters import Parameter, Properties
-from pytest_moqt.protocol.registries import RequestErrorCode, SessionError
+from pytest_moqt.protocol.registries import PublishDoneStatus, RequestErrorCode, SessionError, StreamError
 from pytest_moqt.protocol.spans import drafts
 from pytest_moqt.protocol.values import KeyValues, Location
 from pytest_moqt.relay.behaviour import Behaviour
-from pytest_moqt.relay.defects.chapter import CONFORMANCE, WARN, Chapter
+from pytest_moqt.relay.broken_quic import OrdersInWideWindows
+from pytest_moqt.relay.connection import SessionTransport
+from pytest_moqt.relay.defects.chapter import CONFORMANCE, INFO, WARN, Chapter
 from pytest_moqt.relay.exchange import Exchange
+from pytest_moqt.relay.internals import ServerConnection, window_left
 from pytest_moqt.relay.ranges import Range
+from pytest_moqt.relay.schedule import Rank
 from pytest_moqt.relay.session import Session
 from pytest_moqt.relay.timeouts import Timeouts
 
@@ -25,6 +29,8 @@ of_subscriptions = Chapter("Conformance: subscriptions", CONFORMANCE)
 
 ANSWERED_UPDATES = drafts(15)
 "Drafts that answer an update."
+MUCH, FEW = 100 * 1024, 1024
+"Bytes that a subscriber has not acknowledged, and bytes that it takes."
 
 
 # ---- how they come about --------------------------------------------------------------------------
@@ -362,3 +368,124 @@ class _TimeoutsIgnored(Behaviour):
 class _UnsubscribeIgnored(Behaviour):
     def unsubscribes(self, exchange: Exchange) -> bool:  # noqa: ARG002 - nobody
         return False
+
+
+# ---- what is sent first ---------------------------------------------------------------------------
+
+
+class _Ranked(Behaviour):
+    """A relay that has an order of its own for streams."""
+
+    kind: type[Rank]
+
+    def rank(self, rank: Rank) -> Rank:
+        return self.kind(rank.share, rank.publisher_priority, rank.group, rank.subgroup, rank.last)
+
+
+class _Alike(Rank):
+    @property
+    def urgency(self) -> tuple[int, ...]:
+        return ()
+
+
+@of_subscriptions.against(
+    "streams-all-alike",
+    "It sends the streams of a session in turns, whatever was asked for.",
+    {"subscribe-group-order-descending": WARN, "subscribe-priority-respected": WARN},
+)
+class _AllAlike(_Ranked):
+    kind = _Alike
+
+
+class _LowerFirst(Rank):
+    @property
+    def urgency(self) -> tuple[int, ...]:
+        return (self.share.priority, self.publisher_priority, self.share.served, self.group, self.subgroup)
+
+
+@of_subscriptions.against(
+    "groups-ascending",
+    "It sends the lower of two groups first, whatever order the subscriber wants.",
+    {"subscribe-group-order-descending": WARN},
+)
+class _GroupsAscending(_Ranked):
+    kind = _LowerFirst
+
+
+class _UpsideDown(Rank):
+    @property
+    def urgency(self) -> tuple[int, ...]:
+        most, *rest = super().urgency
+        return (-most, *rest)
+
+
+@of_subscriptions.against(
+    "priorities-upside-down",
+    "It takes the highest number for the most urgent of the subscribers' priorities.",
+    {"subscribe-priority-respected": WARN},
+)
+class _PrioritiesUpsideDown(_Ranked):
+    kind = _UpsideDown
+
+
+@of_subscriptions.against(
+    "streams-by-priority-in-wide-windows",
+    "It sends streams by their priorities while the client's window is wide, and in turns otherwise.",
+    {"subscribe-group-order-descending": INFO, "subscribe-priority-respected": INFO},
+)
+class _InWideWindows(Behaviour):
+    def quic(self, usual: type[ServerConnection]) -> type[ServerConnection]:  # noqa: ARG002 - replaced
+        return OrdersInWideWindows
+
+
+def _is_full(session: Session) -> bool:
+    assert isinstance(session.transport, SessionTransport), "it serves real connections only"
+    return window_left(session.transport.quic) < FEW
+
+
+class _Behind(Behaviour):
+    """A relay that does something about a client that takes nothing and for which much waits."""
+
+    def __init__(self) -> None:
+        self._streams: WeakKeyDictionary[Session, set[int]] = WeakKeyDictionary()
+
+    def send_objects(self, session: Session, stream_id: int, data: bytes, fin: bool) -> None:
+        streams = self._streams.setdefault(session, set())
+        streams.add(stream_id)
+        super().send_objects(session, stream_id, data, fin)
+        if _is_full(session) and sum(map(session.transport.backlog, streams)) > MUCH:
+            for each in streams:
+                session.transport.reset(each, session.stream_code(StreamError.CANCELLED))
+            streams.clear()
+            self.behind(session)
+
+    def behind(self, session: Session) -> None:
+        """Streams were reset of a client that does not take them."""
+
+
+@of_subscriptions.against(
+    "backlog-dropped",
+    "It resets the streams that wait for a client, if they are many, and says nothing of it.",
+    {"subscribe-group-order-descending": "data", "subscribe-priority-respected": "data"},
+)
+class _BacklogDropped(_Behind):
+    pass
+
+
+@of_subscriptions.against(
+    "backlog-given-up",
+    "It ends the subscriptions for whose client much waits, with TOO_FAR_BEHIND.",
+    {"subscribe-group-order-descending": INFO, "subscribe-priority-respected": INFO},
+)
+class _BacklogGivenUp(_Behind):
+    def __init__(self) -> None:
+        super().__init__()
+        self._subscriptions: WeakKeyDictionary[Session, list[Exchange]] = WeakKeyDictionary()
+
+    def subscribed(self, exchange: Exchange, ok: m.SubscribeOk) -> None:
+        super().subscribed(exchange, ok)
+        self._subscriptions.setdefault(exchange.session, []).append(exchange)
+
+    def behind(self, session: Session) -> None:
+        for exchange in self._subscriptions.pop(session, []):
+            exchange.send(m.PublishDone(PublishDoneStatus.TOO_FAR_BEHIND, m.UNKNOWN_STREAM_COUNT))
