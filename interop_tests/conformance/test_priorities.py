@@ -20,7 +20,9 @@ SECOND_ALIAS = 50
 "Of the second track of one publisher."
 
 
-@pytest.mark.interop("subscribe-group-order-descending", timeout=8.0, profile="subscriptions", level="should")
+@pytest.mark.interop(
+    "subscribe-group-order-descending", timeout=20.0, profile="subscriptions", level="should"
+)
 @pytest.mark.spec("scheduling-algorithm", "group-order", "message-subscribe-req")
 async def test_subscribe_group_order_descending(relay: RelayUnderTest) -> None:
     """Of groups that wait, a subscriber who wants descending order is sent the newer ones first."""
@@ -34,7 +36,7 @@ async def test_subscribe_group_order_descending(relay: RelayUnderTest) -> None:
         await judge(relay, backlog)
 
 
-@pytest.mark.interop("subscribe-priority-respected", timeout=10.0, profile="subscriptions", level="should")
+@pytest.mark.interop("subscribe-priority-respected", timeout=20.0, profile="subscriptions", level="should")
 @pytest.mark.spec("scheduling-algorithm", "considerations-for-setting-priorities", "subscriber-priority")
 async def test_subscribe_priority_respected(relay: RelayUnderTest) -> None:
     """Of two tracks that wait for a subscriber, the one that it gave the higher priority is sent first."""

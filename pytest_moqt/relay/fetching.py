@@ -558,9 +558,7 @@ class Fetching:
         elif end.object > self._draft.integers.maximum:
             end = Location(end.group, 0)  # the same, as a publisher of such a draft has said it
         order = GroupOrder.DESCENDING if self._descending else GroupOrder.ASCENDING
-        if _says_order(self._draft):
-            pairs = (pair for pair in properties.pairs if pair[0] != Property.DEFAULT_PUBLISHER_GROUP_ORDER)
-            properties = KeyValues((*pairs, (Property.DEFAULT_PUBLISHER_GROUP_ORDER, int(order))))
+        properties = saying_order(properties, order, self._draft)
         if self._parameters.get(Parameter.INCLUDE_PROPERTIES, 1) == 0:
             properties = KeyValues()
         self._ok = m.FetchOk(final, end, track_properties=properties)
@@ -667,8 +665,16 @@ def fill_course(
     return None if course.place is None else course
 
 
+def saying_order(properties: Properties, order: GroupOrder, draft: Draft) -> Properties:
+    """Track properties for an answer that says in which order groups will come, where the draft has such."""
+    if not _says_order(draft):
+        return properties
+    pairs = (pair for pair in properties.pairs if pair[0] != Property.DEFAULT_PUBLISHER_GROUP_ORDER)
+    return KeyValues((*pairs, (Property.DEFAULT_PUBLISHER_GROUP_ORDER, int(order))))
+
+
 def _says_order(draft: Draft) -> bool:
-    """Whether FETCH_OK has a field for the order (14), which messages carry as a track property."""
+    """Whether answers have a field for the order (14), which messages carry as a track property."""
     return draft.version_code is not None
 
 

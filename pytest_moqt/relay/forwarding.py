@@ -51,7 +51,7 @@ from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.cache import Cache, TrackCache
 from pytest_moqt.relay.clock import Clock, Timer
 from pytest_moqt.relay.exchange import Exchange
-from pytest_moqt.relay.fetching import Fetching, Fill, fill_course
+from pytest_moqt.relay.fetching import Fetching, Fill, fill_course, saying_order
 from pytest_moqt.relay.new_groups import NewGroups
 from pytest_moqt.relay.ranges import Range, following, is_backwards, is_past, selected
 from pytest_moqt.relay.schedule import DEFAULT_PRIORITY, Rank, Share
@@ -560,7 +560,9 @@ class Downstream:
         self.established = True
         self._select()
         self._joining = largest
-        ok = m.SubscribeOk(self.alias, self.track.parameters, self.track.properties)
+        # "Indicates the subscription will be delivered in" that order (14 section 9.8).
+        properties = saying_order(self.track.properties, self._group_order, self.session.draft)
+        ok = m.SubscribeOk(self.alias, self.track.parameters, properties)
         self.track.behaviour.subscribed(self.exchange, ok)
         self._fill(self.exchange.request_id, self._parameters)
         self._serve_joins()

@@ -68,6 +68,16 @@ def test_a_stream_is_ranked_by_its_subscription_and_its_header(relay: FakeRelay,
     assert ranks[1].urgency < ranks[0].urgency
 
 
+def test_draft_14_is_told_the_order_in_which_groups_will_come() -> None:
+    """'Indicates the subscription will be delivered in Ascending (0x1) or Descending (0x2) order'."""
+    orders = (GroupOrder.ASCENDING, GroupOrder.DESCENDING)
+    lines = [Line(FakeRelay(), 14, GROUP_ORDER=order) for order in orders]
+
+    said = [line.subscriber.about(line.subscription)[0] for line in lines]
+
+    assert [ok.track_properties[Property.DEFAULT_PUBLISHER_GROUP_ORDER] for ok in said] == list(orders)
+
+
 def test_who_states_nothing_has_the_usual(relay: FakeRelay, number: int) -> None:
     """'If omitted ... the publisher uses the value 128'; and groups rise."""
     ranked = Line(relay, number).publish()
