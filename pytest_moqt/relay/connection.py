@@ -268,7 +268,7 @@ class SessionTransport(StreamTransport):
         return stream_id
 
     def rank(self, stream_id: int, rank: Rank) -> None:
-        """Send a stream of objects by a rank among the others; what has none goes before."""
+        """Send a stream by a rank among the others; what has none goes before all objects."""
         self.quic.rank(stream_id, rank)
 
     def send(self, stream_id: int, data: bytes, *, fin: bool = False) -> None:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aioquic.h3.connection import H3Connection
-from aioquic.quic.connection import END_STATES, QuicConnection, QuicConnectionState, stream_is_unidirectional
+from aioquic.quic.connection import END_STATES, QuicConnection, QuicConnectionState
+
+from pytest_moqt.relay.schedule import REQUESTS, Rank
 
 if TYPE_CHECKING:
     from aioquic.quic.packet_builder import QuicPacketBuilder
     from aioquic.quic.recovery import QuicPacketSpace
     from aioquic.quic.stream import QuicStream
-
-    from pytest_moqt.relay.schedule import Rank
 
 # Settings by which clients of later drafts of WebTransport recognise a server (draft-ietf-webtrans-http3
 # section 9.2): WT_ENABLED of the newest, WT_MAX_SESSIONS of the ones between. aioquic sends draft 02's.
@@ -29,6 +29,7 @@ _NEWER_WEBTRANSPORT_SETTINGS = {0x2C7CF000: 1, 0x14E9CD29: 1, 0xC671706A: 1}
 # number of 2 bytes, frame type, length of 2 bytes, AEAD tag of 16.
 _DATAGRAM_OVERHEAD = 22
 
+_UNRANKED = (REQUESTS,)
 
 # disable_active_migration (RFC 9000 section 18.2), of no length; aioquic reads it and never sends it.
 _NO_MIGRATION = b"\x0c\x00"
@@ -125,7 +126,7 @@ class ServerConnection(QuicConnection):
         self._turns = itertools.count(1)
 
     def rank(self, stream_id: int, rank: Rank) -> None:
-        """Send a stream by a rank; streams that have none are sent before all that do."""
+        """Send a stream by a rank; streams that have none are sent in turns, before those of objects."""
         self._ranks[self._streams[stream_id]] = rank
         if len(self._ranks) > 2 * len(self._streams):
             # aioquic forgets a stream when all of it was acknowledged, and tells nobody.
@@ -147,12 +148,7 @@ class ServerConnection(QuicConnection):
 
     def _urgency(self, stream: QuicStream) -> tuple[int, ...]:
         rank = self._ranks.get(stream)
-        if rank is not None:
-            return (2, *rank.urgency)
-        assert stream.stream_id is not None, "none but the handshake's own have none"
-        # "the control streams SHOULD be prioritized highest, followed by the bidi request streams and then
-        # all subscribed Objects" (`scheduling-algorithm`); up to 16 the control stream is one of the latter.
-        return (0,) if stream_is_unidirectional(stream.stream_id) else (1,)
+        return _UNRANKED if rank is None else rank.urgency
 
     def _write_stream_frame(
         self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream, max_offset: int

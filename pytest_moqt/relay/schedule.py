@@ -20,6 +20,9 @@ from dataclasses import dataclass
 
 DEFAULT_PRIORITY = 128
 "Of a subscriber that states none (`subscriber-priority`), and of such a publisher (`publisher-priority`)."
+CONTROL, REQUESTS = -2, -1
+"""What control streams have for a subscriber's priority, and what has no rank: "the control streams SHOULD be
+prioritized highest, followed by the bidi request streams and then all subscribed Objects"."""
 
 
 @dataclass(slots=True, eq=False)

@@ -64,7 +64,7 @@ from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.client_setup import check_setup
 from pytest_moqt.relay.clock import Clock, Timer
 from pytest_moqt.relay.exchange import Exchange, Owner
-from pytest_moqt.relay.schedule import Rank
+from pytest_moqt.relay.schedule import CONTROL, Rank, Share
 from pytest_moqt.relay.streams import (
     ControlStream,
     DataStream,
@@ -103,7 +103,7 @@ class RelayTransport(StreamTransport, Protocol):
         """Bytes of a stream that the client has not acknowledged."""
 
     def rank(self, stream_id: int, rank: Rank) -> None:
-        """Send a stream of objects by a rank among the others; what has none goes before."""
+        """Send a stream by a rank among the others; what has none goes before all objects."""
 
 
 class RequestRouter(Protocol):
@@ -211,7 +211,7 @@ class Session:
         self._router.opened(self)
         self._timer = self._clock.call_later(limits.SETUP_SECONDS, self._setup_late)
         if self._own_streams:
-            self._control_out = self.transport.open_stream(unidirectional=True)
+            self._say_control_on(self.transport.open_stream(unidirectional=True))
             self._behaviour.send_setup(self)
 
     def handle(self, event: TransportEvent) -> None:
@@ -294,6 +294,10 @@ class Session:
     def frame(self, message: m.Message) -> Frame:
         """A message of the session itself as a frame."""
         return encode(message, self.draft, sender=Sender.SERVER)
+
+    def _say_control_on(self, stream_id: int) -> None:
+        self._control_out = stream_id
+        self.transport.rank(stream_id, Rank(Share(CONTROL)))
 
     def send_control(self, message: m.Message) -> None:
         """Send a message of the session itself."""
@@ -591,7 +595,7 @@ class Session:
         elif self._own_streams:
             found = RequestStream(self, stream.stream_id) if self.established else None
         elif number == setup and self._control_in is None:
-            self._control_out = stream.stream_id
+            self._say_control_on(stream.stream_id)
             found = ControlStream(self, stream.stream_id)
         else:
             layout = layout_of_type(self.draft, number, Sender.CLIENT)

@@ -12,7 +12,7 @@ from aioquic.quic.events import DatagramFrameReceived, QuicEvent, StreamDataRece
 
 from pytest_moqt.relay import internals
 from pytest_moqt.relay.certificates import self_signed
-from pytest_moqt.relay.schedule import Rank, Share
+from pytest_moqt.relay.schedule import CONTROL, Rank, Share
 
 CLIENT, SERVER = ("192.0.2.1", 1000), ("192.0.2.2", 4443)
 
@@ -241,15 +241,15 @@ def test_a_priority_that_changes_counts_for_what_waits(ranked: Ranked) -> None:
     assert ranked.arrivals() == streams[::-1]
 
 
-def test_what_has_no_rank_goes_first(ranked: Ranked) -> None:
-    """Control streams, then those of requests."""
+def test_control_streams_go_first(ranked: Ranked) -> None:
+    """Then those of requests, which have no rank, and then all objects."""
     urgent = ranked.open(Rank(Share(0), 0), LONG)
     ranked.client.send_stream_data(0, b"x")
     ranked.exchange()
     ranked.server._remote_max_data = 0
     ranked.open(Rank(Share(0), 0), 100)
     ranked.server.send_stream_data(0, bytes(LONG))
-    control = ranked.open(None, LONG)
+    control = ranked.open(Rank(Share(CONTROL)), LONG)
     ranked.arrivals()
     ranked.server._remote_max_data = 100_000
 

@@ -385,7 +385,7 @@ class _Ranked(Behaviour):
 class _Alike(Rank):
     @property
     def urgency(self) -> tuple[int, ...]:
-        return ()
+        return (0,)
 
 
 @of_subscriptions.against(
@@ -416,7 +416,7 @@ class _UpsideDown(Rank):
     @property
     def urgency(self) -> tuple[int, ...]:
         most, *rest = super().urgency
-        return (-most, *rest)
+        return (255 - most, *rest)
 
 
 @of_subscriptions.against(
