@@ -33,6 +33,7 @@ from pytest_moqt.protocol.webtransport import format_protocol
 from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.certificates import self_signed
 from pytest_moqt.relay.connection import Answer, Connection, Handler, SessionTransport
+from pytest_moqt.relay.internals import ServerConnection
 from pytest_moqt.relay.routing import Router
 from pytest_moqt.relay.server import Server
 from pytest_moqt.relay.session import Session
@@ -410,7 +411,7 @@ class HostileRelay(Hostile):
             max_datagram_frame_size=65535,
         )
         self.configure(configuration)
-        quic = QuicConnection(
+        quic = ServerConnection(
             configuration=configuration,
             original_destination_connection_id=original,
             retry_source_connection_id=retried,
@@ -418,7 +419,7 @@ class HostileRelay(Hostile):
         self.prepare(quic)
         return self.connect_by(quic)
 
-    def connect_by(self, quic: QuicConnection) -> Connection:
+    def connect_by(self, quic: ServerConnection) -> Connection:
         """What is above QUIC."""
         return Connection(quic, self)
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from aioquic.quic import events as quic_events
-from aioquic.quic.connection import QuicConnection
 from fronts import HostileRelay, vint
 
 from pytest_moqt.protocol.drafts import draft
@@ -34,7 +33,7 @@ from pytest_moqt.protocol.webtransport import (
     encode_close,
 )
 from pytest_moqt.relay.connection import Connection, Handler, WebTransportTransport
-from pytest_moqt.relay.internals import Ended
+from pytest_moqt.relay.internals import Ended, ServerConnection
 
 DATA, HEADERS, SETTINGS, PUSH_PROMISE, GOAWAY, GREASE = 0x0, 0x1, 0x4, 0x5, 0x7, 0x21
 "Frame types (RFC 9114 section 7.2); every 31st from 0x21 on is reserved and means nothing."
@@ -139,7 +138,7 @@ class Script(HostileRelay):
             self._what(self)
         return self._instead
 
-    def connect_by(self, quic: QuicConnection) -> Connection:
+    def connect_by(self, quic: ServerConnection) -> Connection:
         return _Connection(quic, self)
 
     # what the rows do
