@@ -438,9 +438,11 @@ class ClientSession:
             CaseFailure: The session ended.
         """
         what = f"{octets} bytes under track alias {track_alias}"
-        await self._wait(
-            what, lambda: self._session.octets_of(track_alias) >= octets or None, initiative=True
-        )
+        await self._wait(what, lambda: self.octets_of(track_alias) >= octets or None, initiative=True)
+
+    def octets_of(self, track_alias: int) -> int:
+        """Bytes that came so far of a track's subgroup streams that go on, whatever they complete."""
+        return self._session.octets_of(track_alias)
 
     async def receive_data(self) -> ObjectReceived | DataStreamEnded | DataStreamReset | ObjectDatagram:
         """The next of what `receive_object` and `receive_datagram` give, whichever is there first."""
