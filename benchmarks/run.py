@@ -366,6 +366,8 @@ def main() -> None:
         seal = 'ip link set lo up && exec "$@"'
         os.execvp("unshare", ["unshare", flags, "sh", "-c", seal, "sh", sys.executable, *sys.argv])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # With it pytest could not keep the cases as it has rewritten them, and would do so in each run.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for name in arguments.names or BENCHMARKS:
         BENCHMARKS[name](arguments.runs)
 

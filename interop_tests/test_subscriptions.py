@@ -68,10 +68,12 @@ async def test_announce_subscribe(relay: RelayUnderTest) -> None:
 async def test_subscribe_before_announce(relay: RelayUnderTest) -> None:
     """A subscription that comes before its publisher is answered, by OK or by an error."""
     namespace = relay.namespace(NAMESPACE)
+    clock = asyncio.get_running_loop()
+    began = clock.time()
     async with relay.connect("subscriber") as subscriber:
         subscription = await subscriber.open(Subscribe(namespace, TRACK))
-        # Not a wait for something: the case is specified with this delay.
-        await asyncio.sleep(PUBLISHER_DELAY)
+        # Not a wait for something: the case is specified with this delay, from start to start.
+        await asyncio.sleep(began + PUBLISHER_DELAY - clock.time())
         async with relay.connect("publisher") as publisher:
             await publisher.request(PublishNamespace(namespace), expect=RequestOk)
 
