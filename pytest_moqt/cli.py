@@ -572,7 +572,8 @@ def _call_pytest(
             del os.environ[name]
         # Inherited by the worker processes of pytest-xdist.
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        if "-n" in given:
+        in_workers = "-n" in given
+        if in_workers:
             os.environ["PYTEST_PLUGINS"] = ",".join(PLUGINS)
         tests = catalog.FOLDER
         if not os.path.isdir(tests):
@@ -597,7 +598,7 @@ def _call_pytest(
         from pytest_moqt.reporter import Command
 
         # As modules where it can be: for a name pytest looks through the metadata of all that is installed.
-        plugins = [import_module(name) for name in PLUGINS if "-n" not in given]
+        plugins = [import_module(name) for name in PLUGINS if not in_workers]
         gc.freeze()
         # Most of what a run makes stays; to look for garbage at every 700 objects takes a twentieth of it.
         gc.set_threshold(10_000, 20, 20)

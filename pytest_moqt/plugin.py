@@ -557,20 +557,20 @@ def _asked_for(suite: str, folder: Path, config: pytest.Config) -> bool:
 
 def _soak_named(config: pytest.Config) -> bool:
     """Whether cases that take minutes may be what was asked for: by a word, or as a test of their name."""
-    words = {
-        *_profiles(config),
-        *asserted(config.option.markexpr),
-        *asserted(config.option.keyword),
-        *(os.path.basename(arg.replace("::", "/")).removeprefix("test_") for arg in config.args),
-    }
+    tests = (os.path.basename(arg.replace("::", "/")).removeprefix("test_") for arg in config.args)
+    named = any(word.startswith(catalog.SOAK) for word in (*_profiles(config), *tests))
+    return named or _soak_in_expressions(config)
+
+
+def _soak_in_expressions(config: pytest.Config) -> bool:
+    """Whether -m or -k asks for cases that take minutes."""
+    words = asserted(config.option.markexpr) | asserted(config.option.keyword)
     return any(word.startswith(catalog.SOAK) for word in words)
 
 
 def _soak_asked_for(item: pytest.Item, config: pytest.Config) -> bool:
     """Whether a case that takes minutes was named: by mark or keyword, by its node id, or by its module."""
-    if catalog.SOAK in asserted(config.option.markexpr):
-        return True
-    if any(word.startswith(catalog.SOAK) for word in asserted(config.option.keyword)):
+    if _soak_in_expressions(config):
         return True
     module = getattr(item, "module", None)
     for arg in config.args:

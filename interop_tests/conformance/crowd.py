@@ -108,7 +108,10 @@ class Crowd:
         else:
             await self._subscribe(session)
 
-    def _turn_away(self, refusal: Exception, *, waited: bool) -> None:
+    def _turn_away(self, refusal: ConnectError | SetupError, *, waited: bool) -> None:
+        if waited and not self.subscriptions:
+            # Where nobody has got in, nothing says that it was one too many.
+            raise refusal
         if waited:
             # "SHOULD send an Initial packet containing a CONNECTION_CLOSE frame with error code
             # CONNECTION_REFUSED" (RFC 9000 section 5.2.2).

@@ -1035,31 +1035,25 @@ class SubgroupForwarder:
         if not item.status:
             # A status stands where there is no object, and none is the largest (`object-status`).
             self._track.note(location)
-        is_first = self._first is None
-        if is_first:
-            self._claim(item.object_id)
-        if self._copy:
+        if self._is_copy(item.object_id):
             return
         self._last = item.object_id
         self._track.keep(self._header.group_id, self._subgroup, self._priority, item)
         passed = self._track.behaviour.forward_object(item)
         if passed is None:
             return
-        for stream in self._open_for(location, passed.object_id, is_first):
+        for stream in self._open_for(location, passed.object_id):
             stream.send(passed)
 
     def begin(self, item: ObjectBeginning) -> None:
         """Pass on the beginning of the next object, to who gets all of it."""
         location = Location(self._header.group_id, item.object_id)
         self._track.note(location)
-        is_first = self._first is None
-        if is_first:
-            self._claim(item.object_id)
-        if self._copy:
+        if self._is_copy(item.object_id):
             return
         self._last = item.object_id
         self._place, self._assembly = location, self._track.begins(location, item)
-        self._takers = self._open_for(location, item.object_id, is_first)
+        self._takers = self._open_for(location, item.object_id)
         for stream in self._takers:
             stream.begin(item)
 
@@ -1076,14 +1070,16 @@ class SubgroupForwarder:
             self._takers = []
             self._assembled(self._assembly.take())
 
-    def _claim(self, number: int) -> None:
-        """Find out whose the subgroup is, from its first object."""
-        self._first = number
-        if self._subgroup is None:
-            self._subgroup = number
-        self._copy = not self._track.claim((self._header.group_id, self._subgroup), self._upstream)
+    def _is_copy(self, number: int) -> bool:
+        """Whether the subgroup is another publisher's to bring, which shows at its first object."""
+        if self._first is None:
+            self._first = number
+            if self._subgroup is None:
+                self._subgroup = number
+            self._copy = not self._track.claim((self._header.group_id, self._subgroup), self._upstream)
+        return self._copy
 
-    def _open_for(self, location: Location, object_id: int, is_first: bool) -> list[OutgoingSubgroup]:
+    def _open_for(self, location: Location, object_id: int) -> list[OutgoingSubgroup]:
         """The streams that an object goes to; those are reset that may not leave it out."""
         streams = []
         for downstream in list(self._track.downstreams):
@@ -1100,7 +1096,7 @@ class SubgroupForwarder:
                 stream.end()
                 del self._streams[downstream]
             if downstream not in self._streams:
-                header = self._outgoing_header(is_first)
+                header = self._outgoing_header(location.object == self._first)
                 stream = self._streams[downstream] = downstream.open(header, self._subgroup)
             if stream is not None:
                 streams.append(stream)

@@ -13,6 +13,7 @@ from pytest_moqt.protocol.drafts import DRAFTS, SUPPORTED
 from pytest_moqt.protocol.objects import StreamObject, SubgroupHeader
 from pytest_moqt.protocol.parameter_layouts import parameter_layout
 from pytest_moqt.protocol.parameters import Parameter, Property
+from pytest_moqt.protocol.spans import drafts
 from pytest_moqt.protocol.values import Filter, FilterType, GroupOrder, KeyValues, Location
 from pytest_moqt.relay.schedule import Rank
 
@@ -24,7 +25,7 @@ FIRST, SECOND = StreamObject(5, b"first"), StreamObject(6, b"second")
 USUAL = 128
 
 FILLING = [number for number in SUPPORTED if parameter_layout(Parameter.FILL_PARAMETERS, DRAFTS[number])]
-PREFERRING = [number for number in SUPPORTED if 0x20 & DRAFTS[number].subgroup_flags and number > 15]
+PREFERRING = [number for number in SUPPORTED if number in drafts(16)]
 
 
 class Line:
