@@ -28,7 +28,6 @@ from pytest_moqt import (
     RequestError,
     RequestErrorCode,
     SessionEnded,
-    SessionError,
     SetupError,
     Subscribe,
     SubscribeOk,
@@ -36,6 +35,7 @@ from pytest_moqt import (
 )
 
 from .arrivals import Arrivals, Place
+from .overload import abandoned_for_load, ended_for_load
 from .silence import came
 from .sources import SourceStream
 from .tracks import TRACK, Subscription, payload
@@ -46,14 +46,6 @@ OBJECT_SECONDS = 10.0
 "For an object to be with everybody: three hundred times what it takes."
 FULL = ("closed", "webtransport", "tls", "timeout")
 "How a connection is refused that comes about with others: by QUIC, HTTP, what is in front of them, or not."
-ENDED = {
-    "session": (SessionError.NO_ERROR, SessionError.INTERNAL_ERROR, SessionError.TOO_MANY_REQUESTS),
-    # NO_ERROR, INTERNAL_ERROR and CONNECTION_REFUSED (RFC 9000 section 20.1).
-    "quic": (0x0, 0x1, 0x2),
-    # H3_NO_ERROR, H3_INTERNAL_ERROR and H3_EXCESSIVE_LOAD (RFC 9114 section 8.1), and those of QUIC.
-    "http3": (0x0, 0x1, 0x2, 0x100, 0x102, 0x107),
-}
-"How a session may end that is one too many, by the layer that says it: no draft has a code for that."
 REFUSED = (RequestErrorCode.EXCESSIVE_LOAD, RequestErrorCode.GOING_AWAY)
 UNNAMED, NAMED_SINCE = RequestErrorCode.INTERNAL_ERROR, drafts(17)
 "What EXCESSIVE_LOAD has to be before there is such a code, and the drafts that have it."
@@ -123,15 +115,13 @@ class Crowd:
             request = await session.open(Subscribe(self._namespace, TRACK))
             answer = await session.answer(request)
         except SessionEnded:
-            close = session.closed
-            if close is None or not close.by_peer or close.code not in ENDED.get(close.layer, ()):
+            how = ended_for_load(session)
+            if how is None:
                 raise
-            session.close_awaited = True
-            self.turned_away.append(session.describe_close(close))
+            self.turned_away.append(how)
             return
         except RequestAbandoned as abandoned:
-            # "The endpoint is overloaded and is resetting this stream" (`stream-reset-codes`).
-            if "EXCESSIVE_LOAD" not in abandoned.received:
+            if not abandoned_for_load(abandoned):
                 raise
             self.turned_away.append(abandoned.received)
             return

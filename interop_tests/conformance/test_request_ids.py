@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import pytest
 
 from pytest_moqt import (
     ClientSession,
+    Frame,
     MaxRequestId,
     Opening,
     PublishNamespace,
     RelayUnderTest,
+    RequestAbandoned,
     SessionEnded,
     SessionError,
     SetupOption,
     Topology,
 )
 
+from .edits import Edit
+from .overload import abandoned_for_load, ended_for_load
 from .reactions import attack, closes, harmless, judge_close
 from .tracks import NAMESPACE
 from .waits import REACTION_SECONDS, within
 
 GRANTED = 20
 "MAX_REQUEST_ID of sessions that then take it back."
+OVERTAKING = 100
+"Requests that come before one whose last byte was lost: as many as a client may open in one flight."
 LAST_ID = (1 << 62) - 2
 "The largest id that a client can write up to draft 16."
 
 
-async def ask(relay: RelayUnderTest, session: ClientSession, name: str, number: int) -> PublishNamespace:
+async def ask(
+    relay: RelayUnderTest, session: ClientSession, name: str, number: int, *, edit: Edit | None = None
+) -> PublishNamespace:
     """Publish a namespace under a request id."""
-    return await session.open(PublishNamespace(relay.namespace(f"{NAMESPACE}/{name}")), number=number)
+    request = PublishNamespace(relay.namespace(f"{NAMESPACE}/{name}"))
+    return await session.open(request, number=number, edit=edit)
 
 
 async def answered(session: ClientSession, *requests: PublishNamespace) -> None:
@@ -85,14 +97,71 @@ async def test_request_id_skipped(relay: RelayUnderTest) -> None:
             relay.warn("gap-refused", "the relay ended a session whose request ids have a gap")
 
 
+@contextlib.contextmanager
+def each_used_once(session: ClientSession) -> Iterator[None]:
+    """Say of a session that is ended for its request ids here that there is nothing wrong with them.
+
+    Raises:
+        SessionEnded: It was ended, and why it must not be.
+    """
+    try:
+        yield
+    except SessionEnded as ended:
+        if session.closed is None or session.closed.code != SessionError.INVALID_REQUEST_ID:
+            raise
+        raise SessionEnded(
+            f"{ended}, although each id was used once: requests on streams of their own come in any order",
+            cause=ended.cause,
+            expected=ended.expected,
+            received=ended.received,
+        ) from None
+
+
 @pytest.mark.interop("request-id-out-of-order", timeout=5.0, profile="session", since=17)
 @pytest.mark.spec("request-id")
 async def test_request_id_out_of_order(relay: RelayUnderTest) -> None:
     """Requests on streams of their own may come in any order of their ids."""
     async with relay.connect() as session:
-        await answered(session, await ask(relay, session, "second", 2))
+        with each_used_once(session):
+            await answered(session, await ask(relay, session, "second", 2))
 
-        await answered(session, await ask(relay, session, "first", 0))
+            await answered(session, await ask(relay, session, "first", 0))
+
+
+@pytest.mark.interop("request-id-overtaken", timeout=15.0, profile="session", since=17)
+@pytest.mark.spec("request-id")
+async def test_request_id_overtaken(relay: RelayUnderTest) -> None:
+    """A request whose last byte comes after a hundred later requests is answered like them."""
+    async with relay.connect() as session:
+        # What one lost packet, or one with too little room left for a stream, does to a flight of requests.
+        late = await ask(relay, session, "late", 0, edit=_without_last_byte)
+        flight = range(1, 1 + min(OVERTAKING, session.requests_left))
+        later = [await ask(relay, session, f"{number}", 2 * number) for number in flight]
+        try:
+            with each_used_once(session):
+                for request in later:
+                    await _answered_or_too_many(session, request)
+
+                session.stream_of(late).send(session.frame(late).body[-1:])
+
+                await _answered_or_too_many(session, late)
+        except SessionEnded:
+            how = ended_for_load(session)
+            if how is None:
+                raise
+            relay.not_offered("turned-away", f"a client has {len(later)} requests at once: {how}")
+
+
+async def _answered_or_too_many(session: ClientSession, request: PublishNamespace) -> None:
+    try:
+        await answered(session, request)
+    except RequestAbandoned as abandoned:
+        if not abandoned_for_load(abandoned):
+            raise
+
+
+def _without_last_byte(frame: Frame) -> Frame:
+    return frame.replace(body=frame.body[:-1], length=len(frame.body))
 
 
 @pytest.mark.interop("request-id-exceeds-max", timeout=5.0, profile="session", until=16)

@@ -362,7 +362,7 @@ class _RequestIdWrongCode(Behaviour):
 @in_sessions.against(
     "request-id-in-sequence",
     "It wants request ids in sequence, although their streams have none.",
-    {"request-id-out-of-order": "closed", "request-id-skipped": WARN},
+    {"request-id-out-of-order": "closed", "request-id-overtaken": "closed", "request-id-skipped": WARN},
     REQUEST_STREAMS,
 )
 class _RequestIdInSequence(Behaviour):
@@ -375,6 +375,25 @@ class _RequestIdInSequence(Behaviour):
             session.close(SessionError.INVALID_REQUEST_ID, f"request id {number} is not the next")
         else:
             self._next[session] = number + 2
+
+
+@in_sessions.against(
+    "request-ids-in-a-window",
+    "It takes a request id for a used one that is 64 requests behind the largest.",
+    {"request-id-overtaken": "closed"},
+    REQUEST_STREAMS,
+)
+class _RequestIdsInAWindow(Behaviour):
+    def __init__(self) -> None:
+        self._largest: dict[Session, int] = {}
+
+    def requested(self, exchange: Exchange) -> None:
+        session, number = exchange.session, exchange.request_id
+        largest = self._largest.get(session, 0)
+        if number is None or number < largest - 2 * 64:
+            session.close(SessionError.INVALID_REQUEST_ID, f"duplicate request id {number}")
+        else:
+            self._largest[session] = max(largest, number)
 
 
 @in_sessions.against(
