@@ -110,6 +110,10 @@ async def test_namespace_done_delivered(relay: RelayUnderTest) -> None:
             await discovery.withdrawn(b"b")
         with relay.should("the relay should tell of the namespaces of a publisher that left"):
             await discovery.withdrawn(b"c")
+        # What it tells of once too often comes before what it is told of afterwards.
+        async with relay.connect("next_publisher") as publisher:
+            await announce(publisher, (*prefix, b"d"))
+            await discovery.told(b"d")
 
 
 @pytest.mark.interop("subscribe-namespace-overlap", timeout=8.0, profile="namespaces")
