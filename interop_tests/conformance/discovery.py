@@ -2,13 +2,17 @@
 
 In drafts 14 and 15 the relay answers with requests of its own, PUBLISH_NAMESPACE; later with NAMESPACE on the
 stream of SUBSCRIBE_NAMESPACE. 16 and 17 ask for both, each in one section, so either will do there.
+
+Whatever is awaited, every PUBLISH_NAMESPACE is answered: a relay "MAY send the PUBLISH_NAMESPACE to any other
+subscriber" (`publishing-namespaces`), of namespaces that are not the case's too, and may say nothing else until
+it has the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from pytest_moqt import (
     CaseFailure,
@@ -27,6 +31,8 @@ from pytest_moqt import (
 from .silence import never_came
 from .waits import REACTION_SECONDS, within
 
+T = TypeVar("T")
+
 NAMESPACES_ONLY = 1
 "Subscribe Options of 16 and 17: namespaces, not tracks."
 
@@ -41,6 +47,7 @@ class Discovery:
         "What namespaces are told relative to; an update may change it."
         self._relay = relay
         self._requests: dict[TrackNamespace, PublishNamespace] = {}
+        self._requested: asyncio.Queue[TrackNamespace] = asyncio.Queue()
         self._notices: set[TrackNamespace] = set()
 
     async def told(self, *suffix: bytes) -> None:
@@ -52,11 +59,11 @@ class Discovery:
         draft, wanted = self._relay.draft, self.prefix + suffix
         async with within(REACTION_SECONDS, f"notice of {self._say(suffix)}"):
             if not self._relay.supports(Namespace):
-                told = await self._by_request()
+                told = await self._answering(self._requested.get())
             elif not draft.namespaces_by_request:
-                told = await self._by_namespace()
+                told = await self._answering(self._by_namespace())
             else:
-                told = await _first(self._by_namespace(), self._by_request())
+                told = await self._answering(_first(self._by_namespace(), self._requested.get()))
         if told != wanted:
             raise CaseFailure(
                 f"the relay told {self.session.role} of {told!r}, where {wanted!r} was published",
@@ -74,9 +81,9 @@ class Discovery:
         request = self._requests.get(self.prefix + suffix)
         async with within(REACTION_SECONDS, f"notice of the end of {self._say(suffix)}"):
             if request is not None:
-                await self.session.wait_withdrawn(request)
+                await self._answering(self.session.wait_withdrawn(request))
                 return
-            done = await self.session.receive_later(self.request, NamespaceDone)
+            done = await self._answering(self.session.receive_later(self.request, NamespaceDone))
         if done.track_namespace_suffix != suffix:
             raise CaseFailure(
                 f"the relay told {self.session.role} of the end of {done.track_namespace_suffix!r}, "
@@ -111,15 +118,18 @@ class Discovery:
         # A relay that goes both ways says everything twice: what came by the other way is no news.
         return self.prefix + notice.track_namespace_suffix not in self._requests
 
-    async def _by_request(self) -> TrackNamespace:
-        # It may send any, and wait for the answer to one before it sends the next.
+    async def _answering(self, wait: Coroutine[Any, Any, T]) -> T:
+        """Wait for something, and answer what is asked meanwhile."""
+        return await _first(wait, self._answer())
+
+    async def _answer(self) -> NoReturn:
         while True:
             request = await self.session.receive(PublishNamespace)
             await self.session.reply(request, RequestOk())
             namespace = request.track_namespace
             if namespace[: len(self.prefix)] == self.prefix and namespace not in self._notices:
                 self._requests[namespace] = request
-                return namespace
+                self._requested.put_nowait(namespace)
 
     @staticmethod
     def _say(suffix: TrackNamespace) -> str:
@@ -148,7 +158,7 @@ async def discover(relay: RelayUnderTest, subscriber: ClientSession, prefix: Tra
     return Discovery(relay, subscriber, request)
 
 
-async def _first(*ways: Coroutine[Any, Any, TrackNamespace]) -> TrackNamespace:
+async def _first(*ways: Coroutine[Any, Any, T]) -> T:
     """What comes first, by whichever way; the earlier of these where both are there."""
     tasks = [asyncio.create_task(way) for way in ways]
     try:

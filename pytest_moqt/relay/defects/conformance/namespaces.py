@@ -14,7 +14,7 @@ from pytest_moqt.relay.behaviour import Behaviour
 from pytest_moqt.relay.defects import answers
 from pytest_moqt.relay.defects.chapter import CONFORMANCE, INFO, PASS, WARN, Chapter
 from pytest_moqt.relay.exchange import Exchange
-from pytest_moqt.relay.routing import Nobody
+from pytest_moqt.relay.routing import Announcement, Nobody
 from pytest_moqt.relay.session import Session
 
 of_namespaces = Chapter("Conformance: namespaces", CONFORMANCE)
@@ -277,6 +277,37 @@ class _ThenByNotice(Nobody):
     def replied(self, reply: m.Reply) -> None:  # noqa: ARG002 - whatever it is
         prefix = self._interest.request.track_namespace_prefix  # type: ignore[attr-defined]  # it has one
         self._interest.send(m.Namespace(self._namespace[len(prefix) :]))
+
+
+@of_namespaces.against(
+    "discovery-in-turn",
+    "Before it tells of a namespace's end it tells of another one's begin, and waits for the answer to that.",
+    {
+        "namespace-done-delivered": PASS,
+        "subscribe-namespace-lifecycle": PASS,
+        "load-many-namespaces": PASS,
+    },
+)
+class _DiscoveryInTurn(Behaviour):
+    def withdraws(self, exchange: Exchange) -> bool:
+        announcement = exchange.owner
+        assert isinstance(announcement, Announcement)
+        told = [
+            each.session.request(m.PublishNamespace((b"elsewhere",)), _ThenOfTheEnd(announcement))
+            for each in announcement.router.interests
+            if self.matches(each.prefix, announcement.namespace)
+        ]
+        return not any(told)
+
+
+class _ThenOfTheEnd(Nobody):
+    """The relay's PUBLISH_NAMESPACE to a client, whose answer is followed by the end of another one."""
+
+    def __init__(self, other: Announcement) -> None:
+        self._other = other
+
+    def replied(self, reply: m.Reply) -> None:  # noqa: ARG002 - whatever it is
+        self._other.router.withdrawn(self._other)
 
 
 @of_namespaces.against(
