@@ -4,8 +4,8 @@ In drafts 14 and 15 the relay answers with requests of its own, PUBLISH_NAMESPAC
 stream of SUBSCRIBE_NAMESPACE. 16 and 17 ask for both, each in one section, so either will do there.
 
 Whatever is awaited, every PUBLISH_NAMESPACE is answered: a relay "MAY send the PUBLISH_NAMESPACE to any other
-subscriber" (`publishing-namespaces`), of namespaces that are not the case's too, and may say nothing else until
-it has the answer.
+subscriber" (`publishing-namespaces`), of other clients' namespaces too, and may say nothing else until it has
+the answer.
 """
 
 from __future__ import annotations
