@@ -762,7 +762,7 @@ def _sort(items: list[pytest.Item]) -> None:
 
 def _within_limit(function: Callable[..., Any], case: RunningCase, *, full_trace: bool) -> Callable[..., Any]:
     from pytest_moqt.client.errors import ConnectError
-    from pytest_moqt.client.failures import CaseFailure
+    from pytest_moqt.client.failures import CaseFailure, overtaken
     from pytest_moqt.limits import CaseTimeout, run_within
 
     @wraps(function)
@@ -786,7 +786,7 @@ def _within_limit(function: Callable[..., Any], case: RunningCase, *, full_trace
                 await run_within(case.limit, lambda: function(*args, **kwargs), awaited)
             except CaseTimeout as late:
                 if instead:
-                    raise _overtaken(instead[0], late) from None
+                    raise overtaken(instead[0], late) from None
                 if half_said:
                     raise CaseTimeout(
                         f"{late}; there are {'; '.join(half_said)}", expected=late.expected
@@ -799,12 +799,6 @@ def _within_limit(function: Callable[..., Any], case: RunningCase, *, full_trace
             raise
 
     return limited
-
-
-def _overtaken(failure: CaseFailure, late: CaseFailure) -> CaseFailure:
-    """A failure that a case which waited for something else has not met, in place of its timeout."""
-    failure.args = (f"{failure}, and {late.expected} never came",)
-    return failure
 
 
 def _up_to(filename: str, traceback: TracebackType | None) -> TracebackType | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import pytest
 
 from pytest_moqt.client.errors import ConnectError
-from pytest_moqt.client.failures import CaseFailure, NotConnected, UnexpectedReply, leaves
+from pytest_moqt.client.failures import CaseFailure, NotConnected, UnexpectedReply, leaves, overtaken
 from pytest_moqt.client.opening import USUAL, Opening
 from pytest_moqt.client.session import ClientSession, connect
 from pytest_moqt.client.tls import TlsOptions
@@ -334,19 +334,26 @@ class RelayUnderTest:
         return next((refusal for session in sessions if (refusal := session.refusal())), None)
 
     async def _behind(self, error: BaseException) -> CaseFailure | None:
-        """The end of another session that a refusal follows from, if that is all that failed.
+        """The end of another session that explains what failed, if that can follow from it.
 
-        A relay that ends a publisher's session refuses what waited for that publisher. The two come on
-        connections of their own in any order, and the end is what tells the relay's author why.
+        A relay that ends a publisher's session refuses what waited for that publisher, or leaves it waiting.
+        The end is what tells the relay's author why, and it comes on a connection of its own: in any order
+        with a refusal, which one round trip decides; long before a time is up.
         """
-        if not all(isinstance(leaf, UnexpectedReply) and leaf.cause == "rejected" for leaf in leaves(error)):
+        failures = [leaf for leaf in leaves(error) if isinstance(leaf, CaseFailure)]
+        if not failures or len(failures) < len(list(leaves(error))):
             return None
+        refused = all(isinstance(leaf, UnexpectedReply) and leaf.cause == "rejected" for leaf in failures)
+        late = all(leaf.cause == leaf.received == "timeout" for leaf in failures)
         for session in [each for each in self._sessions.values() if not each.left]:
             try:
-                await session.settle()
+                if refused:
+                    await session.settle()
+                elif late:
+                    session.check_open()
             except CaseFailure as failure:
                 if session.closed is not None:
-                    return failure
+                    return overtaken(failure, failures[0]) if late else failure
         return None
 
     def told(self, shown: str, code: object = None) -> CaseFailure | None:

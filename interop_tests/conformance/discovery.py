@@ -10,13 +10,13 @@ the answer.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, NoReturn, TypeVar
+from collections import Counter, deque
+from collections.abc import Callable
 
 from pytest_moqt import (
     CaseFailure,
     ClientSession,
+    Message,
     Namespace,
     NamespaceDone,
     PublishNamespace,
@@ -28,10 +28,7 @@ from pytest_moqt import (
     TrackNamespace,
 )
 
-from .silence import never_came
 from .waits import REACTION_SECONDS, within
-
-T = TypeVar("T")
 
 NAMESPACES_ONLY = 1
 "Subscribe Options of 16 and 17: namespaces, not tracks."
@@ -46,9 +43,11 @@ class Discovery:
         self.prefix = request.track_namespace_prefix
         "What namespaces are told relative to; an update may change it."
         self._relay = relay
-        self._requests: dict[TrackNamespace, PublishNamespace] = {}
-        self._requested: asyncio.Queue[TrackNamespace] = asyncio.Queue()
-        self._notices: set[TrackNamespace] = set()
+        self._has_notices = relay.supports(Namespace)
+        self._has_requests = not self._has_notices or relay.draft.namespaces_by_request
+        self._standing: list[PublishNamespace] = []
+        self._begun = News()
+        self._ended = News()
 
     async def told(self, *suffix: bytes) -> None:
         """Wait to be told of a namespace, before any other under the prefix.
@@ -56,14 +55,10 @@ class Discovery:
         Raises:
             CaseFailure: Nothing comes, or it is another one.
         """
-        draft, wanted = self._relay.draft, self.prefix + suffix
-        async with within(REACTION_SECONDS, f"notice of {self._say(suffix)}"):
-            if not self._relay.supports(Namespace):
-                told = await self._answering(self._requested.get())
-            elif not draft.namespaces_by_request:
-                told = await self._answering(self._by_namespace())
-            else:
-                told = await self._answering(_first(self._by_namespace(), self._requested.get()))
+        what, wanted = f"notice of {self._say(suffix)}", self.prefix + suffix
+        async with within(REACTION_SECONDS, what):
+            await self._until(what, lambda: self._begun)
+        told = self._begun.take()
         if told != wanted:
             raise CaseFailure(
                 f"the relay told {self.session.role} of {told!r}, where {wanted!r} was published",
@@ -73,24 +68,21 @@ class Discovery:
             )
 
     async def withdrawn(self, *suffix: bytes) -> None:
-        """Wait to be told that a namespace is no more.
+        """Wait to be told that a namespace is no more, before any other under the prefix.
 
         Raises:
             CaseFailure: Nothing comes, or it is about another one.
         """
-        request = self._requests.get(self.prefix + suffix)
-        async with within(REACTION_SECONDS, f"notice of the end of {self._say(suffix)}"):
-            if request is not None:
-                await self._answering(self.session.wait_withdrawn(request))
-                return
-            done = await self._answering(self.session.receive_later(self.request, NamespaceDone))
-        if done.track_namespace_suffix != suffix:
+        what, wanted = f"notice of the end of {self._say(suffix)}", self.prefix + suffix
+        async with within(REACTION_SECONDS, what):
+            await self._until(what, lambda: self._ended)
+        ended = self._ended.take()
+        if ended != wanted:
             raise CaseFailure(
-                f"the relay told {self.session.role} of the end of {done.track_namespace_suffix!r}, "
-                f"where {suffix!r} was withdrawn",
+                f"the relay told {self.session.role} of the end of {ended!r}, where {wanted!r} was withdrawn",
                 cause="wrong-message",
-                expected=f"NAMESPACE_DONE for {suffix!r}",
-                received=f"NAMESPACE_DONE for {done.track_namespace_suffix!r}",
+                expected=f"the end of the namespace {wanted!r}",
+                received=f"the end of the namespace {ended!r}",
             )
 
     async def told_no_more(self, why: str) -> None:
@@ -102,38 +94,75 @@ class Discovery:
         Raises:
             CaseFailure: The relay told of a namespace, or of the end of one.
         """
-        if self._relay.supports(Namespace):
-            await never_came(self.session, Namespace, why, about=self.request, where=self._is_news)
-            await never_came(self.session, NamespaceDone, why, about=self.request)
+        if self._has_notices:
+            await self.session.settle()
+            await self._look()
+            for news, name in ((self._begun, "NAMESPACE"), (self._ended, "NAMESPACE_DONE")):
+                for namespace in news.by(Namespace):
+                    raise CaseFailure(
+                        f"{name} of {namespace!r} came to {self.session.role}, {why}",
+                        cause="wrong-message",
+                        expected=f"no {name}",
+                        received=f"{name} of {namespace!r}",
+                    )
 
-    async def _by_namespace(self) -> TrackNamespace:
-        while True:
-            notice = await self.session.receive_later(self.request, Namespace)
-            if self._is_news(notice):
-                namespace = self.prefix + notice.track_namespace_suffix
-                self._notices.add(namespace)
-                return namespace
+    async def _until(self, what: str, enough: Callable[[], object]) -> None:
+        await self._look()
+        while not enough():
+            await self.session.wait_for_more(what)
+            await self._look()
 
-    def _is_news(self, notice: Namespace) -> bool:
-        # A relay that goes both ways says everything twice: what came by the other way is no news.
-        return self.prefix + notice.track_namespace_suffix not in self._requests
-
-    async def _answering(self, wait: Coroutine[Any, Any, T]) -> T:
-        """Wait for something, and answer what is asked meanwhile."""
-        return await _first(wait, self._answer())
-
-    async def _answer(self) -> NoReturn:
-        while True:
-            request = await self.session.receive(PublishNamespace)
-            await self.session.reply(request, RequestOk())
-            namespace = request.track_namespace
-            if namespace[: len(self.prefix)] == self.prefix and namespace not in self._notices:
-                self._requests[namespace] = request
-                self._requested.put_nowait(namespace)
+    async def _look(self) -> None:
+        """Take what has come, and answer what is asked."""
+        while (asked := self.session.take(PublishNamespace)) is not None:
+            await self.session.reply(asked, RequestOk())
+            if asked.track_namespace[: len(self.prefix)] == self.prefix:
+                self._standing.append(asked)
+                if self._has_requests:
+                    self._begun.add(asked.track_namespace, PublishNamespace)
+        for asked in [each for each in self._standing if self.session.is_withdrawn(each)]:
+            self._standing.remove(asked)
+            if self._has_requests:
+                self._ended.add(asked.track_namespace, PublishNamespace)
+        if self._has_notices:
+            while (begun := self.session.take_later(self.request, Namespace)) is not None:
+                self._begun.add(self.prefix + begun.track_namespace_suffix, Namespace)
+            while (ended := self.session.take_later(self.request, NamespaceDone)) is not None:
+                self._ended.add(self.prefix + ended.track_namespace_suffix, Namespace)
 
     @staticmethod
     def _say(suffix: TrackNamespace) -> str:
         return f"the namespace {suffix!r} under the prefix" if suffix else "the namespace of the prefix"
+
+
+class News:
+    """Namespaces of which the relay said one thing, in the order in which it did so first.
+
+    A relay that goes both ways says everything twice: what came by the other way is no news.
+    """
+
+    def __init__(self) -> None:
+        self._untaken: deque[tuple[TrackNamespace, type[Message]]] = deque()
+        self._times: Counter[tuple[TrackNamespace, type[Message]]] = Counter()
+        self._most: Counter[TrackNamespace] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self._untaken)
+
+    def add(self, namespace: TrackNamespace, way: type[Message]) -> None:
+        """Take note of what was said by a way."""
+        self._times[namespace, way] += 1
+        if self._times[namespace, way] > self._most[namespace]:
+            self._most[namespace] += 1
+            self._untaken.append((namespace, way))
+
+    def take(self) -> TrackNamespace:
+        """The next."""
+        return self._untaken.popleft()[0]
+
+    def by(self, way: type[Message]) -> list[TrackNamespace]:
+        """Those that nobody has taken, of what was said first by a way."""
+        return [namespace for namespace, by in self._untaken if by is way]
 
 
 async def ask_for_namespaces(
@@ -156,15 +185,3 @@ async def discover(relay: RelayUnderTest, subscriber: ClientSession, prefix: Tra
         relay.not_offered("no-discovery", "the relay does not support SUBSCRIBE_NAMESPACE")
     await subscriber.expect(request, RequestOk)
     return Discovery(relay, subscriber, request)
-
-
-async def _first(*ways: Coroutine[Any, Any, T]) -> T:
-    """What comes first, by whichever way; the earlier of these where both are there."""
-    tasks = [asyncio.create_task(way) for way in ways]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return next(task for task in tasks if task.done()).result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

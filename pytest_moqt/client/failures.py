@@ -94,6 +94,12 @@ class NotConnected(CaseFailure):
         self.kind = kind
 
 
+def overtaken(failure: CaseFailure, late: CaseFailure) -> CaseFailure:
+    """A failure that a case which waited for something else has not met, in place of its timeout."""
+    failure.args = (f"{failure}, and {late.expected} never came",)
+    return failure
+
+
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """The errors in a group of them, however deep; any other error alone."""
     if isinstance(error, BaseExceptionGroup):

@@ -139,6 +139,8 @@ class ClientSession:
         self._held_octets = 0
         self._waiters: list[tuple[asyncio.Future[Any], Callable[[], Any], str]] = []
         self._waking = False
+        self._heard = 0
+        "Events of the transport so far."
         self._given_up_with: dict[int, StreamReset | StopSending] = {}
         "By stream, how the relay abandoned the request that it is of."
         self._sent_at: dict[int, float] = {}
@@ -327,6 +329,10 @@ class ClientSession:
         what = f"the end of {name} (request {request.id}) by the relay"
         await self._wait(what, lambda: request.cancelled or None, initiative=True)
 
+    def is_withdrawn(self, message: m.Message) -> bool:
+        """Whether the relay has withdrawn its request, or abandoned ours."""
+        return self._state(message).cancelled
+
     async def wait_ended(self, message: m.Message) -> None:
         """Wait until the relay ends its half of a request's stream, or withdraws from it."""
         request = self._state(message)
@@ -348,21 +354,27 @@ class ClientSession:
         Raises:
             CaseFailure: One of that kind came that the draft forbids, or the session ended.
         """
-        name = layout_of_message(self.draft, kind).name
+        what = f"{layout_of_message(self.draft, kind).name} from the relay"
+        return await self._wait(what, lambda: self.take(kind, where=where), initiative=True)
 
-        def arrived() -> MessageT | None:
-            for deviant in self.deviations:
-                if deviant.kind is kind:
-                    # What fails the case is not beside it.
-                    self.deviations.remove(deviant)
-                    raise self._malformed(deviant, f"{name} from the relay")
-            for request in self._inbox:
-                if isinstance(request.message, kind) and (where is None or where(request.message)):
-                    self._inbox.remove(request)
-                    return request.message
-            return None
+    def take(
+        self, kind: type[MessageT], *, where: Callable[[MessageT], bool] | None = None
+    ) -> MessageT | None:
+        """What `receive` would give at once; None: it would wait.
 
-        return await self._wait(f"{name} from the relay", arrived, initiative=True)
+        Raises:
+            CaseFailure: One of that kind came that the draft forbids.
+        """
+        for deviant in self.deviations:
+            if deviant.kind is kind:
+                # What fails the case is not beside it.
+                self.deviations.remove(deviant)
+                raise self._malformed(deviant, f"{layout_of_message(self.draft, kind).name} from the relay")
+        for request in self._inbox:
+            if isinstance(request.message, kind) and (where is None or where(request.message)):
+                self._inbox.remove(request)
+                return request.message
+        return None
 
     async def reply(self, message: m.Message, answer: m.Message, *, edit: Edit | None = None) -> None:
         """Answer a request of the relay; `edit` changes the answer's frame before it is sent."""
@@ -379,18 +391,18 @@ class ClientSession:
 
         An update has a request id of its own up to draft 16; it comes here under the request that it changes.
         """
+        what = f"{layout_of_message(self.draft, kind).name} about request {self._state(message).id}"
+        return await self._wait(what, lambda: self.take_later(message, kind), initiative=True)
+
+    def take_later(self, message: m.Message, kind: type[MessageT]) -> MessageT | None:
+        """What `receive_later` would give at once; None: it would wait."""
         request = self._state(message)
-
-        def arrived() -> MessageT | None:
-            for event in self._later:
-                about = event.request is request or getattr(event.request, "update_of", None) is request
-                if about and isinstance(event.message, kind):
-                    self._later.remove(event)
-                    return event.message
-            return None
-
-        name = layout_of_message(self.draft, kind).name
-        return await self._wait(f"{name} about request {request.id}", arrived, initiative=True)
+        for event in self._later:
+            about = event.request is request or getattr(event.request, "update_of", None) is request
+            if about and isinstance(event.message, kind):
+                self._later.remove(event)
+                return event.message
+        return None
 
     async def receive_update(self, message: m.Message) -> m.RequestUpdate:
         """The relay's next update of a request of its own, or of a PUBLISH of ours, which is accepted."""
@@ -459,6 +471,21 @@ class ClientSession:
         )
 
     # ---- the raw door ------------------------------------------------------------------------------
+
+    async def wait_for_more(self, what: str) -> None:
+        """Wait until anything at all has come since this was called.
+
+        For a case that looks for several things at once with `take`: to wait for each in a task of its own,
+        and to cancel those that came second, would lose what they had taken already.
+
+        Args:
+            what: What is looked for, as a report says it.
+
+        Raises:
+            SessionEnded: The session is over, and nothing more comes.
+        """
+        heard = self._heard
+        await self._wait(what, lambda: self._heard != heard or None, initiative=True)
 
     def frame(self, message: m.Message) -> Frame:
         """The frame of a message, to be edited and sent with `send_raw`."""
@@ -626,6 +653,7 @@ class ClientSession:
 
     def handle(self, event: TransportEvent) -> None:
         """Take an event of the transport."""
+        self._heard += 1
         happenings = self._session.handle_event(event)
         self.journal.heard(event, happenings)
         for happening in happenings:

@@ -675,7 +675,8 @@ class Session:
             stream_id=None if arrival.on_control else arrival.stream_id,
             owed=[type(message)],
         )
-        self.requests[number] = request
+        # Where one of ours stands, we have used an id of the peer's, as a case may to see what comes of it.
+        self.requests.setdefault(number, request)
         if isinstance(message, m.Publish):
             self._claim_alias(request, message.track_alias)
         if not arrival.on_control:
@@ -686,7 +687,8 @@ class Session:
     def _check_peer_id(self, number: int) -> None:
         if number % 2 != (self._peer is Sender.SERVER):
             raise InvalidRequestId(f"request id {number} is of the wrong parity for a {self._peer.value}")
-        if number in self.requests:
+        used = self.requests.get(number)
+        if used is not None and not used.ours:
             raise InvalidRequestId(f"request id {number} was used before")
         if self._ids_in_order and number != self._next_peer_id:
             raise InvalidRequestId(f"request id {number} where {self._next_peer_id} was next")

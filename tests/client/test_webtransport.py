@@ -980,7 +980,8 @@ async def test_sessions_side_by_side(certificates: Certificates) -> None:
         async with connected(url(server), owner, certificates) as transport:
             stream_id = transport.open_stream(unidirectional=True)
             transport.send(stream_id, transport.connection_id.encode(), fin=True)
-            assert await transport.ping(DEADLINE)
+            # Thirty handshakes at once are half a second's work for a machine that has nothing else to do.
+            assert await transport.ping(6 * DEADLINE)
             return transport.connection_id
 
     async with serve(certificates.good, WebTransportPeer, alpn=H3) as server:
