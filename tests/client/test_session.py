@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from pytest_moqt.client import session as client
-from pytest_moqt.client.failures import RequestAbandoned
+from pytest_moqt.client.failures import RequestAbandoned, SessionEnded
 from pytest_moqt.client.quic import ClientTransport
 from pytest_moqt.client.session import ClientSession
 from pytest_moqt.protocol import messages as m
@@ -28,8 +28,8 @@ from pytest_moqt.protocol.objects import (
 )
 from pytest_moqt.protocol.parameters import SetupOption
 from pytest_moqt.protocol.registries import RequestErrorCode
-from pytest_moqt.protocol.transport import DatagramData, StopSending, StreamData
-from pytest_moqt.protocol.values import KeyValues
+from pytest_moqt.protocol.transport import DatagramData, StopSending, StreamData, TransportClosed
+from pytest_moqt.protocol.values import KeyValues, TrackNamespace
 
 NAMESPACE = (b"moq-test",)
 DATA_STREAM = 11
@@ -141,6 +141,65 @@ async def test_the_end_of_a_stream_goes_out_alone_too() -> None:
 
     assert transport.packets[-3:] == [(stream.stream_id, octets) for octets in (b"a", b"b", b"")]
     assert transport.ended == [stream.stream_id]
+
+
+def asks(session: ClientSession, namespace: TrackNamespace, number: int) -> None:
+    """Have the relay publish a namespace under a request id: 1, 3, 5 ..."""
+    draft = session.draft
+    frame = encode(m.PublishNamespace(namespace, request_id=number), draft, sender=Sender.SERVER)
+    # Its bidirectional streams are 1, 5, 9 ...
+    stream_id = 2 * number - 1 if draft.topology is Topology.REQUEST_STREAMS else 0
+    session.handle(StreamData(stream_id, frame.encode(draft)))
+
+
+@pytest.mark.parametrize("draft", ALL)
+async def test_an_id_of_the_relays_that_we_used_is_still_the_relays(draft: Draft) -> None:
+    """A case may use one, to see what comes of it: the relay breaks no rule when it does so too."""
+    session, _ = opened(draft)
+    ours = await session.open(m.PublishNamespace(NAMESPACE), number=1)
+
+    asks(session, (b"theirs",), 1)
+
+    theirs = session.take(m.PublishNamespace)
+    assert theirs is not None
+    assert theirs.track_namespace == (b"theirs",)
+    assert session.closed is None
+    ok = encode(m.RequestOk(request_id=1), draft, sender=Sender.SERVER, answering=m.PublishNamespace)
+    session.handle(StreamData(0, ok.encode(draft)))
+    assert isinstance(await session.answer(ours), m.RequestOk)
+
+
+@pytest.mark.parametrize("draft", ALL)
+async def test_what_came_is_taken_without_waiting(draft: Draft) -> None:
+    """Each once, in order; and where nothing is left, until anything more has come."""
+    session, _ = opened(draft)
+    asks(session, (b"a",), 1)
+    asks(session, (b"b",), 3)
+
+    taken = [session.take(m.PublishNamespace) for _ in range(3)]
+
+    assert [request and request.track_namespace for request in taken] == [(b"a",), (b"b",), None]
+    more = asyncio.ensure_future(session.wait_for_more("a namespace"))
+    await asyncio.sleep(0)  # until it waits
+    assert not more.done()
+    asks(session, (b"c",), 5)
+    await more
+    assert session.take(m.Publish) is None
+    assert session.take(m.PublishNamespace, where=lambda request: request.request_id != 5) is None
+    assert session.take(m.PublishNamespace) is not None
+
+
+async def test_nothing_more_comes_of_a_session_that_is_over() -> None:
+    """Its end is told of once, as anything else; who waits on is told so."""
+    session, _ = opened(DRAFTS[18])
+    more = asyncio.ensure_future(session.wait_for_more("a namespace"))
+    await asyncio.sleep(0)  # until it waits
+
+    session.handle(TransportClosed(0, "", by_peer=True, layer="session"))
+
+    await more
+    with pytest.raises(SessionEnded, match="while we awaited a namespace"):
+        await session.wait_for_more("a namespace")
 
 
 @pytest.mark.parametrize("draft", STREAM_PER_REQUEST)

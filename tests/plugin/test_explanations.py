@@ -321,7 +321,8 @@ def test_a_failure_has_the_last_of_each_session(
 
 ELSEWHERE = """
 from pytest_moqt import (
-    PublishNamespace, RequestError, RequestOk, StreamObject, SubgroupHeader, Subscribe, SubscribeOk,
+    CaseFailure, PublishNamespace, RequestError, RequestOk, StreamObject, SubgroupHeader, Subscribe,
+    SubscribeOk,
 )
 
 @pytest.mark.interop("listens", timeout=1.0)
@@ -359,6 +360,14 @@ async def test_publishes(relay):
         await publisher.receive(Subscribe)
         publisher.open_subgroup(SubgroupHeader(4711, 0)).write(StreamObject(0, b"early"))
         await subscriber.expect(asked, SubscribeOk)
+
+@pytest.mark.interop("waits", timeout=2.0)
+async def test_waits(relay):
+    async with relay.connect("publisher") as publisher, relay.connect("subscriber") as subscriber:
+        publisher.open_subgroup(SubgroupHeader(4711, 0)).write(StreamObject(0, b"nobody's"))
+        while publisher.closed is None:
+            await publisher.wait_for_more("its end")
+        raise CaseFailure("no object in 1 ms", cause="timeout", expected="the object", received="timeout")
 """
 
 
@@ -416,6 +425,17 @@ def test_a_refusal_that_follows_from_an_end_is_reported_as_that(project: Project
     assert values["cause"] == "closed"
     assert "unknown track alias" in values["message"]
     assert any("the publisher is gone" in line for line in values["journal"]["subscriber"])
+
+
+def test_a_time_that_ends_after_the_end_of_a_session_is_reported_as_that(project: Project) -> None:
+    """Also where not the case's time was up, but a shorter one of its own."""
+    values = elsewhere(project, "closes-for-unknown-alias")["waits"]
+
+    assert values["cause"] == "closed"
+    assert re.fullmatch(
+        r"the relay closed the session of publisher with .*unknown track alias.*, and the object never came",
+        values["message"],
+    ), values["message"]
 
 
 def test_half_a_message_is_reported_when_its_rest_is_awaited(project: Project) -> None:

@@ -280,6 +280,33 @@ class _ThenByNotice(Nobody):
 
 
 @of_namespaces.against(
+    "discovery-twice",
+    "It tells of namespaces, and of their ends, by requests of its own beside NAMESPACE and NAMESPACE_DONE.",
+    {
+        "namespace-done-delivered": PASS,
+        "subscribe-namespace-lifecycle": PASS,
+        "subscribe-namespace-future": PASS,
+        "load-many-namespaces": PASS,
+    },
+    drafts(16),
+)
+class _DiscoveryTwice(Behaviour):
+    def __init__(self) -> None:
+        self._standing: dict[tuple[Exchange, TrackNamespace], Exchange | None] = {}
+
+    def namespace_came(self, exchange: Exchange, namespace: TrackNamespace) -> TrackNamespace | None:
+        asked = exchange.session.request(m.PublishNamespace(namespace), Nobody())
+        self._standing[exchange, namespace] = asked
+        return namespace
+
+    def namespace_went(self, exchange: Exchange, namespace: TrackNamespace) -> TrackNamespace | None:
+        asked = self._standing.pop((exchange, namespace), None)
+        if asked is not None:
+            asked.cancel()
+        return namespace
+
+
+@of_namespaces.against(
     "discovery-in-turn",
     "Before it tells of a namespace's end it tells of another one's begin, and waits for the answer to that.",
     {
