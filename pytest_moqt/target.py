@@ -338,7 +338,8 @@ class RelayUnderTest:
 
         A relay that ends a publisher's session refuses what waited for that publisher, or leaves it waiting.
         The end is what tells the relay's author why, and it comes on a connection of its own: in any order
-        with a refusal, which one round trip decides; long before a time is up.
+        with a refusal, which one round trip decides; long before a time is up. What made us end a session
+        leaves nobody waiting: then it is the wait that tells more.
         """
         failures = [leaf for leaf in leaves(error) if isinstance(leaf, CaseFailure)]
         if not failures or len(failures) < len(list(leaves(error))):
@@ -352,8 +353,12 @@ class RelayUnderTest:
                 elif late:
                     session.check_open()
             except CaseFailure as failure:
-                if session.closed is not None:
-                    return overtaken(failure, failures[0]) if late else failure
+                if session.closed is None:
+                    continue
+                if refused:
+                    return failure
+                if session.closed.by_peer:
+                    return overtaken(failure, failures[0])
         return None
 
     def told(self, shown: str, code: object = None) -> CaseFailure | None:
