@@ -411,6 +411,21 @@ class ClientSession:
             await self.reply(update, m.RequestOk())
         return update
 
+    async def wait_for_more(self, what: str) -> None:
+        """Wait until anything at all has come since this was called.
+
+        For a case that looks for several things at once with `take`: to wait for each in a task of its own,
+        and to cancel those that came second, would lose what they had taken already.
+
+        Args:
+            what: What is looked for, as a report says it.
+
+        Raises:
+            SessionEnded: The session is over, and nothing more comes.
+        """
+        heard = self._heard
+        await self._wait(what, lambda: self._heard != heard or None, initiative=True)
+
     # ---- objects -----------------------------------------------------------------------------------
 
     def open_subgroup(self, header: SubgroupHeader) -> SubgroupStream:
@@ -471,21 +486,6 @@ class ClientSession:
         )
 
     # ---- the raw door ------------------------------------------------------------------------------
-
-    async def wait_for_more(self, what: str) -> None:
-        """Wait until anything at all has come since this was called.
-
-        For a case that looks for several things at once with `take`: to wait for each in a task of its own,
-        and to cancel those that came second, would lose what they had taken already.
-
-        Args:
-            what: What is looked for, as a report says it.
-
-        Raises:
-            SessionEnded: The session is over, and nothing more comes.
-        """
-        heard = self._heard
-        await self._wait(what, lambda: self._heard != heard or None, initiative=True)
 
     def frame(self, message: m.Message) -> Frame:
         """The frame of a message, to be edited and sent with `send_raw`."""
