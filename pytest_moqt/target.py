@@ -342,22 +342,22 @@ class RelayUnderTest:
         leaves nobody waiting: then it is the wait that tells more.
         """
         failures = [leaf for leaf in leaves(error) if isinstance(leaf, CaseFailure)]
-        if not failures or len(failures) < len(list(leaves(error))):
+        if len(failures) < len(list(leaves(error))):
             return None
-        refused = all(isinstance(leaf, UnexpectedReply) and leaf.cause == "rejected" for leaf in failures)
-        late = all(leaf.cause == leaf.received == "timeout" for leaf in failures)
+        refused = all(isinstance(each, UnexpectedReply) and each.cause == "rejected" for each in failures)
+        late = all(each.cause == each.received == "timeout" for each in failures)
+        if not refused and not late:
+            return None
         for session in [each for each in self._sessions.values() if not each.left]:
             try:
                 if refused:
                     await session.settle()
-                elif late:
+                else:
                     session.check_open()
             except CaseFailure as failure:
-                if session.closed is None:
-                    continue
-                if refused:
+                if refused and session.closed is not None:
                     return failure
-                if session.closed.by_peer:
+                if late and session.closed is not None and session.closed.by_peer:
                     return overtaken(failure, failures[0])
         return None
 

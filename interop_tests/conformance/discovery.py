@@ -11,7 +11,6 @@ the answer.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
 
 from pytest_moqt import (
     CaseFailure,
@@ -55,17 +54,7 @@ class Discovery:
         Raises:
             CaseFailure: Nothing comes, or it is another one.
         """
-        what, wanted = f"notice of {self._say(suffix)}", self.prefix + suffix
-        async with within(REACTION_SECONDS, what):
-            await self._until(what, lambda: self._begun)
-        told = self._begun.take()
-        if told != wanted:
-            raise CaseFailure(
-                f"the relay told {self.session.role} of {told!r}, where {wanted!r} was published",
-                cause="wrong-message",
-                expected=f"the namespace {wanted!r}",
-                received=f"the namespace {told!r}",
-            )
+        await self._expect(self._begun, "", suffix, "published")
 
     async def withdrawn(self, *suffix: bytes) -> None:
         """Wait to be told that a namespace is no more, before any other under the prefix.
@@ -73,17 +62,7 @@ class Discovery:
         Raises:
             CaseFailure: Nothing comes, or it is about another one.
         """
-        what, wanted = f"notice of the end of {self._say(suffix)}", self.prefix + suffix
-        async with within(REACTION_SECONDS, what):
-            await self._until(what, lambda: self._ended)
-        ended = self._ended.take()
-        if ended != wanted:
-            raise CaseFailure(
-                f"the relay told {self.session.role} of the end of {ended!r}, where {wanted!r} was withdrawn",
-                cause="wrong-message",
-                expected=f"the end of the namespace {wanted!r}",
-                received=f"the end of the namespace {ended!r}",
-            )
+        await self._expect(self._ended, "the end of ", suffix, "withdrawn")
 
     async def told_no_more(self, why: str) -> None:
         """Make sure that of what came until now nothing is left untaken.
@@ -106,11 +85,21 @@ class Discovery:
                         received=f"{name} of {namespace!r}",
                     )
 
-    async def _until(self, what: str, enough: Callable[[], object]) -> None:
-        await self._look()
-        while not enough():
-            await self.session.wait_for_more(what)
+    async def _expect(self, news: News, what: str, suffix: TrackNamespace, done: str) -> None:
+        notice, wanted = f"notice of {what}{self._say(suffix)}", self.prefix + suffix
+        async with within(REACTION_SECONDS, notice):
             await self._look()
+            while not news:
+                await self.session.wait_for_more(notice)
+                await self._look()
+        told = news.take()
+        if told != wanted:
+            raise CaseFailure(
+                f"the relay told {self.session.role} of {what}{told!r}, where {wanted!r} was {done}",
+                cause="wrong-message",
+                expected=f"{what}the namespace {wanted!r}",
+                received=f"{what}the namespace {told!r}",
+            )
 
     async def _look(self) -> None:
         """Take what has come, and answer what is asked."""

@@ -21,6 +21,8 @@ INFO = "info"
 "What becomes of one where the relay takes another of the ways that its draft leaves it: that is no defect."
 PASS = "pass"
 "The same, where there is nothing to say of the way."
+SKIP = "skip"
+"The same, where the way leaves nothing to judge."
 
 DATA_SUBGROUP = "data-subgroup-basic"
 "A candidate for the catalogue, of the conformance suite: no default case carries objects."
@@ -72,7 +74,7 @@ class Defect:
     skips: frozenset[str] = frozenset()
     "Identifiers of the cases that must be skipped: it does not offer what they are about, and need not."
     suite: Mapping[str, str] = field(default_factory=dict)
-    "Cases of the conformance suite that see it, and what becomes of them: the cause, WARN, INFO, or PASS."
+    "Cases of the conformance suite that see it, and what becomes of each: the cause, or a word from above."
 
     def applies(self, number: int, transport: str) -> bool:
         """Whether the relay is wrong in a draft over a transport."""

@@ -307,6 +307,27 @@ class _DiscoveryTwice(Behaviour):
 
 
 @of_namespaces.against(
+    "namespace-done-again",
+    "It says NAMESPACE_DONE again, before the next NAMESPACE that follows.",
+    {"namespace-done-delivered": "wrong-message"},
+    drafts(16),
+)
+class _NamespaceDoneAgain(Behaviour):
+    def __init__(self) -> None:
+        self._said: dict[Exchange, m.NamespaceDone] = {}
+
+    def namespace_came(self, exchange: Exchange, namespace: TrackNamespace) -> TrackNamespace | None:
+        if exchange in self._said:
+            exchange.send(self._said.pop(exchange))
+        return namespace
+
+    def namespace_went(self, exchange: Exchange, namespace: TrackNamespace) -> TrackNamespace | None:
+        prefix = exchange.request.track_namespace_prefix  # type: ignore[attr-defined]  # it has one
+        self._said[exchange] = m.NamespaceDone(namespace[len(prefix) :])
+        return namespace
+
+
+@of_namespaces.against(
     "discovery-in-turn",
     "Before it tells of a namespace's end it tells of another one's begin, and waits for the answer to that.",
     {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import ClassVar
 
 from pytest_moqt.protocol import messages as m
@@ -21,6 +22,7 @@ from pytest_moqt.relay.defects.chapter import (
     CONTROL_STREAM,
     INFO,
     REQUEST_STREAMS,
+    SKIP,
     SUB_PROTOCOL,
     WARN,
     WEBTRANSPORT,
@@ -394,6 +396,38 @@ class _RequestIdsInAWindow(Behaviour):
             session.close(SessionError.INVALID_REQUEST_ID, f"duplicate request id {number}")
         else:
             self._largest[session] = max(largest, number)
+
+
+@in_sessions.against(
+    "sixty-fifth-request-ends-session",
+    "It ends a session that makes a sixty-fifth request, for there are too many.",
+    {"request-id-overtaken": SKIP},
+    REQUEST_STREAMS,
+)
+class _SixtyFifthRequestEndsSession(Behaviour):
+    def __init__(self) -> None:
+        self._made: Counter[Session] = Counter()
+
+    def requested(self, exchange: Exchange) -> None:
+        self._made[exchange.session] += 1
+        if self._made[exchange.session] > 64:
+            exchange.session.close(SessionError.TOO_MANY_REQUESTS, "there are too many requests")
+
+
+@in_sessions.against(
+    "late-request-ends-session",
+    "It ends a session for a request id that comes late, as for an error of its own.",
+    {"request-id-overtaken": "closed", "request-id-out-of-order": "closed"},
+    REQUEST_STREAMS,
+)
+class _LateRequestEndsSession(Behaviour):
+    def __init__(self) -> None:
+        self._made: Counter[Session] = Counter()
+
+    def requested(self, exchange: Exchange) -> None:
+        self._made[exchange.session] += 1
+        if exchange.request_id == 0 and self._made[exchange.session] > 1:
+            exchange.session.close(SessionError.INTERNAL_ERROR, "request 0 is late")
 
 
 @in_sessions.against(
